@@ -1,0 +1,1 @@
+"""What people reach: the service, the command line, the web page."""

@@ -1,0 +1,1 @@
+"""What PostgreSQL does: the schema, the connection, the queries the program runs."""

@@ -1,0 +1,1 @@
+"""Pictures and words to unit vectors; knows nothing of databases or HTTP."""
