@@ -1,0 +1,133 @@
+"""Every setting: its environment name, its default, its one-line meaning.
+
+Only entry points (app.cli, app.main, migrations/env.py) read the environment; everything else takes arguments.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self, get_type_hints
+
+import msgspec
+import platformdirs
+from msgspec import Meta, Struct
+
+from app.errors import SettingsError
+
+PREFIX = "IMAGE_RETRIEVAL_"
+
+
+def default_data_dir() -> Path:
+    """Return the per-user data folder.
+
+    Root gets a system folder: the embedded PostgreSQL never runs as root, and letting its own user pass
+    through /root would open root's home to everyone.
+    """
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/image-retrieval")
+    return platformdirs.user_data_path("image-retrieval", appauthor=False)
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One field a variable: IMAGE_RETRIEVAL_<FIELD>, except DATABASE_URL, named as everyone has it."""
+
+    database_url: str | None = None
+    """PostgreSQL to use, as a libpq URL; unset means the embedded one in the data folder."""
+    data_dir: Path = msgspec.field(default_factory=default_data_dir)
+    """Folder of the embedded database, the uploads and the thumbnails."""
+    model: str | None = None
+    """Encoder: a hub name or a checkpoint folder; unset means the gallery's own, else openai/clip-vit-base-patch32."""
+    device: str = "auto"
+    """Where the encoder runs: auto, cpu, cuda, cuda:1, mps."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Arithmetic of the encoder; auto takes bfloat16 where the processor has it and it pays."""
+    host: str = "127.0.0.1"
+    """Address that `serve` listens on."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    """Port that `serve` listens on; 0 takes a free one."""
+    write_key: str | None = None
+    """Key that uploads and deletions must send (x-api-key); unset allows them from this machine only."""
+    pool_size: Annotated[int, Meta(ge=1, le=1000)] = 8
+    """Most database connections that the service holds."""
+    pool_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
+    """Seconds that a request waits for a connection before a 503."""
+    statement_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
+    """Seconds after which PostgreSQL gives up on one of the service's statements."""
+    max_queued: Annotated[int, Meta(ge=1)] = 256
+    """Questions that may wait for the encoder before a 503."""
+    max_upload_bytes: Annotated[int, Meta(ge=1024)] = 20_000_000
+    """Largest request body accepted."""
+    max_pixels: Annotated[int, Meta(ge=1)] = 50_000_000
+    """Largest picture decoded, in pixels, read from its header."""
+    max_k: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+    """Most hits a question may ask for."""
+    max_text_chars: Annotated[int, Meta(ge=1)] = 8000
+    """Longest question in characters."""
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read the environment; an empty value counts as unset.
+
+        Raises:
+            SettingsError: a value of the wrong type or range, or a variable with our prefix that names no setting.
+        """
+        environment = os.environ if environment is None else environment
+        found: dict[str, str] = {}
+        for name, value in environment.items():
+            if name.startswith(PREFIX) and value:
+                found[name.removeprefix(PREFIX).lower()] = value
+        if "database_url" in found:
+            raise SettingsError(f"{PREFIX}DATABASE_URL is not a setting; the database is named by DATABASE_URL")
+        if environment.get("DATABASE_URL"):
+            found["database_url"] = environment["DATABASE_URL"]
+        unknown = sorted(found.keys() - set(cls.__struct_fields__))
+        if unknown:
+            names = ", ".join(PREFIX + name.upper() for name in unknown)
+            known = ", ".join(variable_of(name) for name in cls.__struct_fields__)
+            raise SettingsError(f"no such setting: {names}. The settings are {known}")
+        try:
+            return msgspec.convert(found, cls, strict=False, dec_hook=_path)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"{_variable_in(str(error))}: {error}") from error
+
+    def replace(self, **changes: object) -> Self:
+        """Return a copy with these fields changed; None leaves a field as it is."""
+        return msgspec.structs.replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+
+def variable_of(field: str) -> str:
+    """Return the environment name of a field."""
+    return "DATABASE_URL" if field == "database_url" else PREFIX + field.upper()
+
+
+def describe(settings: Settings, environment: Mapping[str, str]) -> list[tuple[str, object, str]]:
+    """Return (environment name, value, "environment" or "default") for every setting; secrets are masked."""
+    rows: list[tuple[str, object, str]] = []
+    for field in settings.__struct_fields__:
+        value = getattr(settings, field)
+        if field == "write_key" and value is not None:
+            value = "(set)"
+        if field == "database_url" and value is not None:
+            value = without_password(str(value))
+        source = "environment" if environment.get(variable_of(field)) else "default"
+        rows.append((variable_of(field), value, source))
+    return rows
+
+
+def without_password(url: str) -> str:
+    """Return a libpq URL that may be shown: the password left out."""
+    head, separator, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    return f"{head}{separator}{credentials.partition(':')[0]}{at}{place}"
+
+
+def _path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value).expanduser().absolute()
+    raise NotImplementedError(kind)
+
+
+def _variable_in(message: str) -> str:
+    """Name the variable that a msgspec message is about ("… - at `$.port`")."""
+    field = message.rpartition("`$.")[2].rstrip("`")
+    return variable_of(field) if field in get_type_hints(Settings) else "settings"

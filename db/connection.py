@@ -1,0 +1,108 @@
+"""The psycopg pool, what every session of ours is set to, and which versions we stand on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from pgvector.psycopg import register_vector_async
+from psycopg import AsyncConnection
+from psycopg.sql import SQL, Identifier, Literal
+from psycopg_pool import AsyncConnectionPool
+
+from db.errors import DatabaseUnsuitableError, NotMigratedError
+
+Connection = AsyncConnection[Any]
+Pool = AsyncConnectionPool[Connection]
+
+MINIMUM_POSTGRESQL = 16
+# 0.8.2 mended CVE-2026-3172 (parallel HNSW build), 0.8.3 and 0.8.4 index damage under VACUUM
+MINIMUM_PGVECTOR = (0, 8, 4)
+
+
+def make_pool(
+    database_url: str, *, size: int = 4, timeout_s: float = 5.0, statement_timeout_s: float = 0.0
+) -> Pool:
+    """Return a closed pool; open it with `async with`.
+
+    Args:
+        database_url: libpq URL or connection string.
+        size: most connections held at once.
+        timeout_s: seconds to wait for a free connection before psycopg_pool.PoolTimeout.
+        statement_timeout_s: seconds after which PostgreSQL gives up on a statement; 0 is never.
+    """
+
+    async def configure(connection: Connection) -> None:
+        await prepare_session(connection, statement_timeout_s=statement_timeout_s)
+
+    return AsyncConnectionPool(
+        database_url,
+        min_size=1,
+        max_size=size,
+        timeout=timeout_s,
+        open=False,
+        configure=configure,
+        check=AsyncConnectionPool.check_connection,
+        kwargs={"autocommit": True, "application_name": "image-retrieval"},
+    )
+
+
+async def prepare_session(connection: Connection, *, statement_timeout_s: float = 0.0) -> None:
+    """Set a new connection up: versions checked, our schema on the path, vectors as pgvector's types, no jit.
+
+    Raises:
+        DatabaseUnsuitableError: PostgreSQL or pgvector is too old.
+        NotMigratedError: our schema or the extension is not there.
+    """
+    cursor = await connection.execute(
+        "select extversion, extnamespace::regnamespace::text, to_regnamespace('image_retrieval') is not null"
+        " from pg_extension where extname = 'vector'"
+    )
+    row = await cursor.fetchone()
+    if row is None or not row[2]:
+        raise NotMigratedError(
+            "the database has no schema image_retrieval yet; make it with: image-retrieval migrate"
+        )
+    version, extension_schema, _ = row
+    require_versions(connection.info.server_version, version)
+    await connection.execute(
+        SQL("set search_path = image_retrieval, {}, pg_temp").format(Identifier(extension_schema))
+    )
+    await connection.execute("set jit = off")
+    await connection.execute(SQL("set statement_timeout = {}").format(Literal(f"{statement_timeout_s:g}s")))
+    await register_vector_async(connection)
+
+
+def require_versions(server_version: int, pgvector_version: str) -> None:
+    """Raise DatabaseUnsuitableError unless PostgreSQL ≥ 16 and pgvector ≥ 0.8.4.
+
+    Args:
+        server_version: libpq's number, 180004 for 18.4.
+        pgvector_version: pg_extension.extversion, "0.8.5".
+    """
+    if server_version // 10_000 < MINIMUM_POSTGRESQL:
+        raise DatabaseUnsuitableError(
+            f"PostgreSQL is version {server_version // 10_000}; {MINIMUM_POSTGRESQL} or newer is needed"
+        )
+    if tuple(int(part) for part in pgvector_version.split(".")) < MINIMUM_PGVECTOR:
+        needed = ".".join(map(str, MINIMUM_PGVECTOR))
+        raise DatabaseUnsuitableError(
+            f"pgvector is version {pgvector_version}; {needed} or newer is needed (older ones can damage HNSW"
+            " indexes, CVE-2026-3172). Install it, then run: alter extension vector update"
+        )
+
+
+def check_versions(connection: psycopg.Connection[Any]) -> None:
+    """Raise DatabaseUnsuitableError unless the server and its installed pgvector are new enough."""
+    row = connection.execute("select extversion from pg_extension where extname = 'vector'").fetchone()
+    require_versions(connection.info.server_version, row[0] if row else "0")
+
+
+def sqlalchemy_url(database_url: str) -> str:
+    """Return the URL for SQLAlchemy's psycopg 3 driver."""
+    _, separator, rest = database_url.partition("://")
+    return f"postgresql+psycopg{separator}{rest}"
+
+
+def options_of(database_url: str) -> Mapping[str, Any]:
+    """Return what a libpq URL or connection string says: host, port, dbname, user, …"""
+    return psycopg.conninfo.conninfo_to_dict(database_url)

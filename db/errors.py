@@ -1,0 +1,33 @@
+"""Every error this package raises on purpose.
+
+* GalleryError
+  x NothingIndexedError       the gallery has no active encoder yet: index something first
+  x EncoderMismatchError      the gallery's vectors and this encoder do not belong together
+  x CollectionConflictError   a collection of this name lives in another folder, or takes no uploads
+  x DatabaseUnsuitableError   PostgreSQL or pgvector is too old, or the extension cannot be had
+  x NotMigratedError          the schema is not there, or of another revision than this program
+"""
+
+
+class GalleryError(Exception):
+    """Base class: catch this to catch everything below."""
+
+
+class NothingIndexedError(GalleryError):
+    """The gallery has no active encoder yet."""
+
+
+class EncoderMismatchError(GalleryError):
+    """The gallery's vectors and this encoder do not belong together; the message names both."""
+
+
+class CollectionConflictError(GalleryError):
+    """A collection of this name lives in another folder, or takes no uploads."""
+
+
+class DatabaseUnsuitableError(GalleryError):
+    """PostgreSQL or pgvector is too old, or the extension cannot be had."""
+
+
+class NotMigratedError(GalleryError):
+    """The schema is not there, or of another revision than this program."""

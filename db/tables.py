@@ -1,0 +1,134 @@
+"""The tables as SQLAlchemy sees them: what `alembic check` holds the migrations against. Nothing queries through it.
+
+Alembic compares tables, columns, types, keys and plain indexes; constraints' texts, functions and views are held
+by the frozen files of migrations/sql and their tests.
+"""
+
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Computed,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+
+SCHEMA = "image_retrieval"
+metadata = MetaData(schema=SCHEMA)
+
+encoders = Table(
+    "encoders",
+    metadata,
+    Column("id", SmallInteger, Identity(), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("checkpoint", Text, nullable=False, comment="Where it was loaded from: a hub name or a folder"),
+    Column(
+        "fingerprint",
+        Text,
+        nullable=False,
+        unique=True,
+        comment="SHA-256 over weights, tokenizer and preprocessing: the identity of a model",
+    ),
+    Column(
+        "dimension",
+        Integer,
+        nullable=False,
+        comment="Length of its vectors; 4000 is the most an HNSW index of halfvec takes",
+    ),
+    Column("preprocessing", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("state", Text, nullable=False, server_default="loading"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("state in ('loading', 'ready', 'active', 'retired')"),
+    Index("encoders_one_active", "state", unique=True, postgresql_where=text("state = 'active'")),
+    comment="Every model whose vectors are here; at most one is active",
+)
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("root", Text, comment="Folder indexed in place; null: uploads, kept in the data folder"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="Named sets of pictures",
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column(
+        "id",
+        Uuid,
+        primary_key=True,
+        comment="First 128 bits of SHA-256(collection, file bytes), as a version 8 UUID: the content is the key",
+    ),
+    Column("collection", ForeignKey(collections.c.name), nullable=False),
+    Column("uri", Text, nullable=False, comment="Path below the collection's root, or below the upload store"),
+    Column("width", Integer, nullable=False, comment="Pixels, of the upright picture"),
+    Column("height", Integer, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("byte_size", BigInteger, nullable=False),
+    Column("taken_at", DateTime(timezone=True)),
+    Column(
+        "perceptual_hash",
+        BigInteger,
+        nullable=False,
+        comment="64-bit difference hash: near duplicates differ in few bits",
+    ),
+    Column(
+        "attributes",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="Anything else known about it, to filter on:"
+        " search_images(…, attributes => '{\"year\": 2019}')",
+    ),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("images_collection_uri", "collection", "uri"),
+    Index("images_attributes", "attributes", postgresql_using="gin"),
+    comment="One row a picture",
+)
+
+captions = Table(
+    "captions",
+    metadata,
+    Column("image_id", ForeignKey(images.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("position", SmallInteger, primary_key=True),
+    Column("language", Text, comment="ISO 639-1, where known"),
+    Column("body", Text, nullable=False),
+    Column(
+        "search",
+        TSVECTOR,
+        Computed(
+            "(setweight(to_tsvector('simple'::regconfig, NORMALIZE(body, NFC)), 'A'::\"char\")"
+            " || setweight(to_tsvector('simple'::regconfig, image_retrieval.fold_accents(body)), 'D'::\"char\"))",
+            persisted=True,
+        ),
+        nullable=False,
+        comment="Words as typed (weight A) and without accents (weight D)",
+    ),
+    Index("captions_search", "search", postgresql_using="gin"),
+    comment="What people said about a picture, in order",
+)
+
+image_embeddings = Table(
+    "image_embeddings",
+    metadata,
+    Column("encoder_id", ForeignKey(encoders.c.id), primary_key=True),
+    Column("image_id", ForeignKey(images.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("embedding", HALFVEC, nullable=False),
+    Index("image_embeddings_image_id", "image_id"),
+    postgresql_partition_by="LIST (encoder_id)",
+    comment="Unit vectors: one partition an encoder, each with its own HNSW index",
+)
