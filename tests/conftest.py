@@ -1,0 +1,94 @@
+"""A real PostgreSQL for the session, one migrated template, a copy of it for each test that asks."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from psycopg.sql import SQL, Identifier
+
+from db.connection import Connection, Pool, make_pool
+from db.embedded import start_embedded
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> Iterator[None]:
+    """No setting of whoever runs the tests reaches them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith("IMAGE_RETRIEVAL_") or name == "DATABASE_URL":
+                patch.delenv(name)
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+def alembic_config(database_url: str) -> Config:
+    """Return the repository's own alembic configuration for this database."""
+    config = Config(ROOT / "alembic.ini")
+    config.attributes["database_url"] = database_url
+    return config
+
+
+@pytest.fixture(scope="session")
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("server") / "postgres"
+
+
+@pytest.fixture(scope="session")
+def server(server_folder: Path) -> str:
+    """libpq URL of the session's PostgreSQL, in its database postgres."""
+    return start_embedded(server_folder, database="postgres")
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> str:
+    """Name of a migrated database that holds nothing."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("create database template_migrated")
+    command.upgrade(alembic_config(named(server, "template_migrated")), "head")
+    return "template_migrated"
+
+
+@pytest.fixture
+def empty_database(server: str) -> Iterator[str]:
+    """libpq URL of a database without our schema."""
+    yield from _database(server, "template1")
+
+
+@pytest.fixture
+def database_url(server: str, template: str) -> Iterator[str]:
+    """libpq URL of a migrated database of this test's own."""
+    yield from _database(server, template)
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    async with make_pool(database_url) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def connection(pool: Pool) -> AsyncIterator[Connection]:
+    async with pool.connection() as connection:
+        yield connection
+
+
+def named(server: str, database: str) -> str:
+    """Return the server's URL with another database in it."""
+    return server.replace("/postgres?", f"/{database}?", 1)
+
+
+def _database(server: str, template: str) -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(
+            SQL("create database {} template {}").format(Identifier(name), Identifier(template))
+        )
+        yield named(server, name)
+        connection.execute(SQL("drop database {} with (force)").format(Identifier(name)))
