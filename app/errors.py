@@ -1,4 +1,4 @@
-"""Our exceptions, and the HTTP status of every one (RFC 9457 problem details).
+"""Our exceptions, and the HTTP status of every exception that a handler may meet (RFC 9457 problem details).
 
 * AppError
   x QuestionError             the caller can fix it: a question or upload that cannot be answered as it stands
@@ -8,7 +8,22 @@
   x OperatorError             the operator can fix it
     + SettingsError             a setting that does not exist, or a value out of range
     + GalleryFileMissingError   the row is there, the file is not
+
+STATUS, at the end, is the one place that knows about HTTP; a test fails on an error that is not in it.
 """
+
+import logging
+from collections.abc import Callable, Mapping
+
+import psycopg
+import psycopg_pool
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.plugins.problem_details import ProblemDetailsException
+
+from db import errors as db_errors
+from embedding import errors as embedding_errors
+
+logger = logging.getLogger(__name__)
 
 
 class AppError(Exception):
@@ -41,3 +56,75 @@ class SettingsError(OperatorError):
 
 class GalleryFileMissingError(OperatorError):
     """The row is there, the picture's file is not."""
+
+
+RETRY_AFTER_S = 1
+
+STATUS: Mapping[type[Exception], int] = {
+    QuestionError: 422,
+    ImageNotFoundError: 404,
+    UploadRefusedError: 422,
+    NotAllowedError: 403,
+    OperatorError: 500,
+    SettingsError: 500,
+    GalleryFileMissingError: 410,
+    embedding_errors.UnreadableImageError: 422,
+    embedding_errors.ImageTooLargeError: 413,
+    embedding_errors.EncoderUnavailableError: 503,
+    embedding_errors.EncoderBusyError: 503,
+    db_errors.NothingIndexedError: 409,
+    db_errors.EncoderMismatchError: 503,
+    db_errors.CollectionConflictError: 409,
+    db_errors.DatabaseUnsuitableError: 503,
+    db_errors.NotMigratedError: 503,
+    psycopg.OperationalError: 503,  # unreachable, shutting down, or a statement that took too long
+    psycopg.InterfaceError: 503,
+    psycopg_pool.PoolTimeout: 503,
+    psycopg_pool.PoolClosed: 503,
+    psycopg.DataError: 422,
+}
+
+
+def problem(error: Exception) -> ProblemDetailsException:
+    """Return the HTTP answer to one of STATUS: what a driver says goes to the log, not out."""
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    detail = str(error)
+    if (
+        isinstance(error, psycopg.Error | psycopg_pool.PoolTimeout | psycopg_pool.PoolClosed)
+        and status == 503
+    ):
+        logger.error("the database does not answer: %s", error)
+        detail = "the database does not answer at the moment; try again shortly"
+    return ProblemDetailsException(
+        status_code=status,
+        title=title_of(type(error)),
+        detail=detail,
+        headers={"retry-after": str(RETRY_AFTER_S)} if status == 503 else None,
+    )
+
+
+def http_problem(error: HTTPException) -> ProblemDetailsException:
+    """Return Litestar's own errors as problem details; parameters that do not fit are 422, and named."""
+    if isinstance(error, ValidationException):
+        faults = error.extra if isinstance(error.extra, list) else []
+        detail = "; ".join(f"{fault.get('key', 'body')}: {fault.get('message')}" for fault in faults)
+        return ProblemDetailsException(
+            status_code=422, title="Invalid parameters", detail=detail or error.detail
+        )
+    return ProblemDetailsException(
+        status_code=error.status_code,
+        title=error.detail,
+        detail=error.detail,
+        headers=dict(error.headers) if error.headers else None,
+    )
+
+
+def title_of(kind: type[Exception]) -> str:
+    """Return a class name as words: ImageTooLargeError -> Image too large."""
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in kind.__name__)
+    return words.strip().removesuffix(" error").capitalize()
+
+
+def problem_map() -> Mapping[type[Exception], Callable[..., ProblemDetailsException]]:
+    """Return what Litestar's ProblemDetailsPlugin takes."""
+    return {**dict.fromkeys(STATUS, problem), HTTPException: http_problem}

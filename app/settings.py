@@ -1,6 +1,6 @@
 """Every setting: its environment name, its default, its one-line meaning.
 
-Only entry points (app.cli, app.main, migrations/env.py) read the environment; everything else takes arguments.
+Only entry points (app.cli, app.main, migrations/env.py) read the environment; all else takes arguments.
 """
 
 import os
@@ -36,7 +36,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data_dir: Path = msgspec.field(default_factory=default_data_dir)
     """Folder of the embedded database, the uploads and the thumbnails."""
     model: str | None = None
-    """Encoder: a hub name or a checkpoint folder; unset means the gallery's own, else openai/clip-vit-base-patch32."""
+    """Encoder, a hub name or a folder; unset: the gallery's own, else openai/clip-vit-base-patch32."""
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, mps."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -69,7 +69,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Read the environment; an empty value counts as unset.
 
         Raises:
-            SettingsError: a value of the wrong type or range, or a variable with our prefix that names no setting.
+            SettingsError: a value of the wrong type or range, or a variable of ours that names nothing.
         """
         environment = os.environ if environment is None else environment
         found: dict[str, str] = {}

@@ -1,6 +1,5 @@
 """The psycopg pool, what every session of ours is set to, and which versions we stand on."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -103,6 +102,6 @@ def sqlalchemy_url(database_url: str) -> str:
     return f"postgresql+psycopg{separator}{rest}"
 
 
-def options_of(database_url: str) -> Mapping[str, Any]:
-    """Return what a libpq URL or connection string says: host, port, dbname, user, …"""
-    return psycopg.conninfo.conninfo_to_dict(database_url)
+def host_of(database_url: str) -> str:
+    """Return the host, address or socket folder of a libpq URL; "localhost" where it names none."""
+    return str(psycopg.conninfo.conninfo_to_dict(database_url).get("host") or "localhost")

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -55,9 +57,14 @@ def start_embedded(folder: Path, *, database: str = DATABASE) -> str:
     return str(server.get_uri(database=database))
 
 
-def psql_program(folder: Path) -> Path:
-    """Return the psql that comes with the embedded PostgreSQL."""
-    return Path(get_server(folder, start=False).bin_path) / "psql"
+def run_psql(folder: Path, database_url: str, arguments: Sequence[str]) -> int:
+    """Run psql on a database until its user leaves; return its exit code.
+
+    It is the system's psql, else the one that comes with the embedded PostgreSQL. Our schema is on the path.
+    """
+    program = shutil.which("psql") or str(Path(get_server(folder, start=False).bin_path) / "psql")
+    environment = {"PGOPTIONS": "-c search_path=image_retrieval,public", **os.environ}
+    return subprocess.run([program, database_url, *arguments], env=environment, check=False).returncode  # noqa: S603
 
 
 def _initialise(server: PostgresServer) -> None:

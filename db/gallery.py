@@ -270,13 +270,12 @@ async def claim_encoder(
         EncoderMismatchError: the gallery is another encoder's.
     """
     active = await active_encoder(connection)
-    if active is None:
-        cursor = await connection.execute(
-            "select register_encoder(%s, %s, %s, %s, %s)",
+    if active is None or (active.images == 0 and active.fingerprint != fingerprint):
+        await connection.execute(
+            "select activate_encoder(register_encoder(%s, %s, %s, %s, %s))",
             (name, checkpoint, fingerprint, dimension, Jsonb(dict(preprocessing))),
         )
-        await cursor.fetchone()
-        active = await active_encoder(connection)  # whoever came first, if two came at once
+        active = await active_encoder(connection)
         assert active is not None
     if active.fingerprint != fingerprint:
         raise EncoderMismatchError(

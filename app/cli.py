@@ -1,0 +1,242 @@
+"""The command line: `image-retrieval …`, one function a verb."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import click
+import msgspec
+import psycopg
+import psycopg_pool
+
+from app.errors import AppError
+from app.settings import Settings, describe
+from db.errors import GalleryError
+from embedding.errors import EmbeddingError
+from training.errors import TrainingError
+
+Result = TypeVar("Result")
+
+EXPECTED = (
+    AppError,
+    GalleryError,
+    EmbeddingError,
+    TrainingError,
+    psycopg.OperationalError,
+    psycopg_pool.PoolTimeout,
+)
+
+
+class Commands(click.Group):
+    """The verbs; an error that we know ends the program with its message instead of a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except EXPECTED as error:
+            click.echo(f"error: {error}", err=True)
+            context.exit(2)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(package_name="image-retrieval")
+@click.option("-v", "--verbose", is_flag=True, help="Say what goes on inside.")
+def main(verbose: bool) -> None:
+    """Search a collection of pictures by words, by a picture, or by both, inside PostgreSQL.
+
+    Settings come from the environment: `image-retrieval settings` lists them.
+    """
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+
+
+@main.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--captions", "captions_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Captions in a Flickr8k form: image,caption or image.jpg#0<TAB>caption.")  # fmt: skip
+@click.option("--collection", help="Name of the set.  [default: the folder's name]")
+@click.option("--model", help="Encoder: a hub name or a checkpoint folder.  [default: the gallery's own]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last.")
+def index(
+    path: Path, captions_file: Path | None, collection: str | None, model: str | None, as_json: bool
+) -> None:
+    """Index the pictures in a folder, and below it; run it again to add what is new.
+
+    Pictures stay where they are. Broken ones are listed and cost the others nothing; the exit code is 1 if
+    there were any. Stopped at any moment and run again, it goes on where it was.
+    """
+    from app.indexing import index_folder  # heavy: torch; verbs that need none start without it
+    from app.progress import show_progress
+    from app.service import open_encoder, open_pool
+    from db.gallery import active_encoder
+    from training.captions import load_flickr8k_captions
+
+    settings = Settings.from_env().replace(model=model)
+    captions = None if captions_file is None else load_flickr8k_captions(captions_file)
+
+    async def run() -> Any:
+        async with open_pool(settings) as pool:
+            async with pool.connection() as connection:
+                active = await active_encoder(connection)
+            encoder = await asyncio.to_thread(open_encoder, settings, active)
+            with show_progress() as progress:
+                return await index_folder(
+                    path, encoder=encoder, pool=pool, collection=collection, captions=captions,
+                    max_pixels=settings.max_pixels, progress=progress,
+                )  # fmt: skip
+
+    report = run_async(run())
+    if as_json:
+        click.echo(msgspec.json.encode(report.as_json()))
+    else:
+        click.echo(report.summary())
+    sys.exit(1 if report.failed else 0)
+
+
+@main.command()
+@click.option("--text", help="Words to search by.")
+@click.option(
+    "--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A picture to search by."
+)
+@click.option("--id", "image_id", type=click.UUID, help="A picture of the gallery to search by.")
+@click.option("--alpha", type=float, default=0.6, help="Weight of the words; the picture has the rest.")
+@click.option("-k", type=int, default=5, help="Most hits wanted.")
+@click.option("--collection", help="Only pictures of this collection.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer in the API's own form.")
+def search(
+    text: str | None, image: Path | None, image_id: UUID | None, alpha: float, k: int,
+    collection: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Search by words, by a picture, or by both."""
+    from app.schemas import search_answer
+    from app.search import Question, check
+    from app.search import search as answer_question
+    from app.service import open_service
+    from db.gallery import Filters
+
+    settings = Settings.from_env()
+    question = Question(
+        text=text,
+        picture=None if image is None else image.read_bytes(),
+        picture_name="" if image is None else str(image),
+        image_id=image_id,
+        alpha=alpha,
+        k=k,
+        filters=Filters(collection=collection),
+    )
+    check(
+        question, max_k=settings.max_k, max_text_chars=settings.max_text_chars
+    )  # before the encoder is loaded
+
+    async def run() -> Any:
+        async with open_service(settings) as service:
+            return search_answer(service, question, await answer_question(service, question))
+
+    answer = run_async(run())
+    if as_json:
+        click.echo(msgspec.json.encode(answer))
+        return
+    if answer.query.truncated:
+        click.echo("the words are longer than the encoder reads; only their beginning counts", err=True)
+    if not answer.hits:
+        click.echo("no picture matches", err=True)
+    for hit in answer.hits:
+        caption = f"  {hit.captions[0]}" if hit.captions else ""
+        click.echo(f"{hit.rank:>3}  {hit.score:.3f}  {hit.collection}/{hit.uri}{caption}")
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8000]")
+def serve(host: str | None, port: int | None) -> None:
+    """Serve the API and its page until Ctrl-C."""
+    from app.server import run_server
+
+    run_server(Settings.from_env().replace(host=host, port=port))
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database's schema to this program's revision."""
+    from app.database import migrate as bring_to_newest
+    from app.database import start_database
+
+    click.echo(f"the schema is at revision {bring_to_newest(start_database(Settings.from_env()))}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(as_json: bool) -> None:
+    """Tell what is in the gallery, and where it is."""
+    from app.status import read_status
+
+    found = run_async(read_status(Settings.from_env()))
+    click.echo(msgspec.json.encode(found) if as_json else found.text())
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(as_json: bool) -> None:
+    """Look for what is wrong, and say how to mend it; the exit code is 1 if something is."""
+    from app.doctor import examine
+
+    findings = run_async(examine(Settings.from_env()))
+    if as_json:
+        click.echo(msgspec.json.encode(findings))
+    else:
+        for finding in findings:
+            click.echo(finding.text())
+    sys.exit(1 if any(finding.state == "problem" for finding in findings) else 0)
+
+
+@main.command()
+@click.option("--serve/--no-serve", "then_serve", default=True, help="Serve the demo's gallery afterwards.")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8000]")
+def demo(then_serve: bool, host: str | None, port: int | None) -> None:
+    """Draw a gallery, train a small encoder for it, index, ask three questions, and serve it.
+
+    The demo has a folder and a database of its own; your gallery is not touched.
+    """
+    from app.demo import run_demo
+
+    run_demo(Settings.from_env().replace(host=host, port=port), then_serve=then_serve)
+
+
+@main.command()
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def psql(arguments: tuple[str, ...]) -> None:
+    """Open psql on the gallery's database; what follows -- goes to psql."""
+    from app.database import start_database
+    from db.embedded import run_psql
+
+    settings = Settings.from_env()
+    sys.exit(run_psql(settings.data_dir / "postgres", start_database(settings), arguments))
+
+
+@main.command()
+def settings() -> None:
+    """List every setting, its value, and where the value came from."""
+    for name, value, source in describe(Settings.from_env(), os.environ):
+        click.echo(f"{name}={'' if value is None else value}  ({source})")
+
+
+def run_async(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run to the end; Ctrl-C stops cleanly."""
+    try:
+        return asyncio.run(coroutine)
+    except KeyboardInterrupt:
+        click.echo(
+            "\nstopped; what was done so far is kept, and running it again goes on from there", err=True
+        )
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

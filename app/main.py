@@ -1,0 +1,108 @@
+"""Composition root of the service: create_app(settings) -> Litestar."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from litestar import Litestar, Request, get
+from litestar.config.compression import CompressionConfig
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin, YamlRenderPlugin
+from litestar.openapi.spec import Tag
+from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
+from litestar.response import Redirect
+from litestar.static_files import create_static_files_router
+
+from app.errors import problem_map
+from app.routes.gallery import get_collections, get_encoders, live, ready
+from app.routes.images import delete_image, get_file, get_image, get_similar, get_thumbnail, post_image
+from app.routes.search import predict_image, search_by_address, search_by_body
+from app.service import Service, open_service
+from app.settings import Settings
+
+
+def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] | None = None) -> Litestar:
+    """Build the application: its lifespan opens the database, the encoder and the batchers, and closes them.
+
+    opened, when given, is entered for the service instead: one that is open already, or has another encoder.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
+        async with opened or open_service(settings) as service:
+            app.state.service = service
+            yield
+
+    def provide_service(request: Request[Any, Any, Any]) -> Service:
+        service: Service = request.app.state.service
+        return service
+
+    return Litestar(
+        route_handlers=[
+            index,
+            search_by_address,
+            search_by_body,
+            predict_image,
+            get_image,
+            get_file,
+            get_thumbnail,
+            get_similar,
+            post_image,
+            delete_image,
+            get_collections,
+            get_encoders,
+            live,
+            ready,
+            create_static_files_router(
+                path="/schema/assets", directories=[swagger_assets()], include_in_schema=False
+            ),
+        ],
+        dependencies={"service": Provide(provide_service, sync_to_thread=False)},
+        lifespan=[lifespan],
+        openapi_config=openapi_config(),
+        plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(exception_to_problem_detail_map=problem_map()))],
+        request_max_body_size=settings.max_upload_bytes,
+        response_headers={"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"},
+        compression_config=CompressionConfig(backend="gzip", exclude=["/file$", "/thumbnail$"]),
+    )
+
+
+def from_environment() -> Litestar:
+    """Entry point for ASGI servers: uvicorn --factory app.main:from_environment."""
+    return create_app(Settings.from_env())
+
+
+@get("/", include_in_schema=False)
+async def index() -> Redirect:
+    """Show the API's documentation."""
+    return Redirect("/schema")
+
+
+def openapi_config() -> OpenAPIConfig:
+    """Describe the API; the page loads nothing from elsewhere, so that it works without a network."""
+    return OpenAPIConfig(
+        title="image-retrieval",
+        version=version("image-retrieval"),
+        description="Search a collection of pictures by words, by a picture, or by both.",
+        tags=[Tag("search"), Tag("images"), Tag("gallery"), Tag("health")],
+        path="/schema",
+        render_plugins=[
+            SwaggerRenderPlugin(
+                js_url="/schema/assets/swagger-ui-bundle.js",
+                css_url="/schema/assets/swagger-ui.css",
+                standalone_preset_js_url="/schema/assets/swagger-ui-standalone-preset.js",
+                favicon='<link rel="icon" href="data:,">',
+            ),
+            JsonRenderPlugin(),
+            YamlRenderPlugin(),
+        ],
+    )
+
+
+def swagger_assets() -> Path:
+    """Return the folder of Swagger UI's files, which a wheel brings along."""
+    return Path(str(files("swagger_ui"))) / "static"

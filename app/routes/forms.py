@@ -1,0 +1,135 @@
+"""Reading a body that may be JSON or a form with a picture in it."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import UploadFile
+from litestar.exceptions import HTTPException
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+
+from app.errors import QuestionError
+
+AnyRequest = Request[Any, Any, Any]
+Fields = TypeVar("Fields", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An uploaded file, and the name it came under."""
+
+    data: bytes
+    name: str
+
+
+async def read_body(
+    request: AnyRequest, fields: type[Fields], *, picture_field: str = "image", json: bool = True
+) -> tuple[Fields, Picture | None]:
+    """Return the fields of a JSON or form body, and the picture in it.
+
+    A form sends the picture as a file; JSON sends it in the field of the same name, as base64 or a data: URI. In
+    a form, attributes are written as JSON ({"year": 2019}), and a list is a field that occurs several times.
+
+    Raises:
+        QuestionError: a field is missing, unknown, or of the wrong type or range.
+        HTTPException: 415, a body of another type.
+    """
+    content_type, _ = request.content_type
+    if json and content_type == "application/json":
+        try:
+            read = msgspec.json.decode(await request.body(), type=fields)
+        except msgspec.MsgspecError as error:
+            raise QuestionError(f"the JSON body: {error}") from error
+        encoded: str | None = getattr(read, picture_field, None)
+        return read, None if encoded is None else Picture(decode_base64(encoded), "the picture in the body")
+    if content_type not in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        wanted = "application/json or multipart/form-data" if json else "multipart/form-data"
+        raise HTTPException(
+            status_code=415,
+            detail=f"content type {content_type or 'none'}: send {wanted}",
+        )
+    form = await request.form()
+    picture: Picture | None = None
+    values: dict[str, Any] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if name != picture_field or picture is not None:
+                raise QuestionError(f"one file is expected, in the field {picture_field}; one is in {name}")
+            picture = Picture(await value.read(), value.filename or "the uploaded picture")
+        elif value != "":  # a browser sends an empty field for "not filled in"
+            values.setdefault(name, []).append(value)
+    return _convert(values, fields, picture_field), picture
+
+
+def _convert(values: dict[str, list[str]], fields: type[Fields], picture_field: str) -> Fields:
+    if picture_field in values:
+        raise QuestionError(f"the field {picture_field} must be a file")
+    plain: dict[str, Any] = {}
+    for field in msgspec.structs.fields(fields):
+        given = values.pop(field.encode_name, None)
+        if given is None:
+            continue
+        if field.type == list[str]:
+            plain[field.encode_name] = given
+        elif len(given) > 1:
+            raise QuestionError(f"the field {field.encode_name} is given {len(given)} times")
+        else:
+            (text,) = given
+            plain[field.encode_name] = json_object("attributes", text) if field.name == "attributes" else text
+    if values:
+        raise QuestionError(f"unknown field: {', '.join(sorted(values))}")
+    try:
+        return msgspec.convert(plain, fields, strict=False)
+    except msgspec.ValidationError as error:
+        raise QuestionError(f"the form: {error}") from error
+
+
+def json_object(name: str, value: str) -> dict[str, Any]:
+    """Return a JSON object that came as text.
+
+    Raises:
+        QuestionError: it is none.
+    """
+    try:
+        return msgspec.json.decode(value, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise QuestionError(f'{name} must be a JSON object such as {{"year": 2019}}: {error}') from error
+
+
+def decode_base64(encoded: str) -> bytes:
+    """Return the bytes of base64 text or of a data: URI.
+
+    Raises:
+        QuestionError: it is neither; addresses are never fetched.
+    """
+    if encoded.startswith(("http:", "https:", "file:", "ftp:")):
+        raise QuestionError("image is an address; the service fetches nothing: send the picture itself")
+    _, _, payload = encoded.rpartition(",") if encoded.startswith("data:") else ("", "", encoded)
+    try:
+        return base64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise QuestionError(f"image is neither base64 nor a data: URI of base64: {error}") from error
+
+
+def documented_body(fields: type[msgspec.Struct], picture_field: str, *, json: bool) -> type[Operation]:
+    """Return an Operation whose OpenAPI request body is what read_body reads into these fields."""
+    (_,), components = msgspec.json.schema_components([fields])
+    properties = components[fields.__name__]["properties"]
+    form = {
+        "type": "object",
+        "properties": properties | {picture_field: {"type": "string", "format": "binary"}},
+        "additionalProperties": False,
+    }
+    content: dict[str, Any] = {"multipart/form-data": OpenAPIMediaType(schema=cast("Schema", form))}
+    if json:
+        whole = {"type": "object", "properties": properties, "additionalProperties": False}
+        content["application/json"] = OpenAPIMediaType(schema=cast("Schema", whole))
+
+    class WithBody(Operation):
+        def __post_init__(self) -> None:
+            self.request_body = RequestBody(content=content, required=True)
+
+    return WithBody

@@ -1,0 +1,116 @@
+"""Pictures: everything under /api/images."""
+
+from uuid import UUID
+
+from litestar import Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
+from litestar.response import File
+
+from app.errors import ImageNotFoundError, UploadRefusedError
+from app.pictures import find_picture, forget_thumbnail, thumbnail_path
+from app.routes.access import may_write
+from app.routes.forms import AnyRequest, documented_body, json_object, read_body
+from app.schemas import ImageAnswer, SimilarAnswer, UploadRequest, hit_answer, image_answer
+from app.search import DEFAULT_K, check_characters, more_like
+from app.service import Service
+from app.uploads import add_image, remove_image
+from db.gallery import Caption, Filters, captions_of, find_image
+
+MEDIA_TYPES = {"jpeg": "image/jpeg", "mpo": "image/jpeg", "tiff": "image/tiff", "bmp": "image/bmp"}
+# a file that somebody else made: shown as the type that was decoded, never run as anything
+AS_A_PICTURE_ONLY = {
+    "content-security-policy": "default-src 'none'; sandbox",
+    "cache-control": "private, max-age=3600",
+}
+
+
+@get("/api/images/{image_id:uuid}", tags=["images"], operation_id="getImage")
+async def get_image(image_id: FromPath[UUID], service: NamedDependency[Service]) -> ImageAnswer:
+    """Tell what is known about a picture: size, captions, attributes."""
+    async with service.pool.connection() as connection:
+        found = await find_image(connection, image_id)
+        if found is None:
+            raise ImageNotFoundError(f"there is no picture {image_id} in the gallery")
+        return image_answer(found[0], await captions_of(connection, image_id))
+
+
+@get("/api/images/{image_id:uuid}/file", tags=["images"], operation_id="getImageFile")
+async def get_file(image_id: FromPath[UUID], service: NamedDependency[Service]) -> File:
+    """Send a picture's file as it is."""
+    image, path = await find_picture(service, image_id)
+    return File(
+        path=path,
+        filename=path.name,
+        media_type=MEDIA_TYPES.get(image.format, f"image/{image.format}"),
+        content_disposition_type="inline",
+        headers=AS_A_PICTURE_ONLY,
+    )
+
+
+@get("/api/images/{image_id:uuid}/thumbnail", tags=["images"], operation_id="getImageThumbnail")
+async def get_thumbnail(image_id: FromPath[UUID], service: NamedDependency[Service]) -> File:
+    """Send a picture re-encoded as a small JPEG."""
+    return File(
+        path=await thumbnail_path(service, image_id),
+        media_type="image/jpeg",
+        content_disposition_type="inline",
+        headers=AS_A_PICTURE_ONLY,
+    )
+
+
+@get("/api/images/{image_id:uuid}/similar", tags=["images"], operation_id="getSimilarImages")
+async def get_similar(
+    image_id: FromPath[UUID],
+    service: NamedDependency[Service],
+    k: FromQuery[int] = DEFAULT_K,
+    collection: FromQuery[str | None] = None,
+    attributes: FromQuery[str | None] = None,
+) -> SimilarAnswer:
+    """Find the pictures most like one of the gallery, without itself."""
+    contained = None if attributes is None else json_object("attributes", attributes)
+    hits = await more_like(service, image_id, k=k, filters=Filters(collection, contained))
+    return SimilarAnswer(image_id=image_id, hits=[hit_answer(hit) for hit in hits])
+
+
+@post(
+    "/api/images",
+    tags=["images"],
+    operation_id="addImage",
+    operation_class=documented_body(UploadRequest, "image", json=False),
+    guards=[may_write],
+)
+async def post_image(request: AnyRequest, service: NamedDependency[Service]) -> Response[ImageAnswer]:
+    """Take a picture into the gallery: 201 if it is new, 200 if it was there; new captions replace the old."""
+    asked, picture = await read_body(request, UploadRequest, json=False)
+    if picture is None:
+        raise UploadRefusedError("there is no picture: send it as a file in the field image")
+    check_characters("collection", asked.collection)
+    for caption in asked.captions:
+        check_characters("a caption", caption)
+    image, created = await add_image(
+        picture.data,
+        name=picture.name,
+        captions=[Caption(caption.strip()) for caption in asked.captions if caption.strip()],
+        attributes=asked.attributes or {},
+        collection=asked.collection,
+        encode_image=service.images.encode,
+        pool=service.pool,
+        encoder_id=await service.encoder_id(),
+        upload_dir=service.upload_dir,
+        max_pixels=service.settings.max_pixels,
+    )
+    async with service.pool.connection() as connection:
+        captions = await captions_of(connection, image.id)
+    return Response(image_answer(image, captions), status_code=201 if created else 200)
+
+
+@delete("/api/images/{image_id:uuid}", tags=["images"], operation_id="deleteImage", guards=[may_write])
+async def delete_image(image_id: FromPath[UUID], service: NamedDependency[Service]) -> None:
+    """Forget a picture: row, captions, vectors, thumbnail, and its file if it was uploaded.
+
+    Files of folders that were indexed in place are never touched.
+    """
+    if not await remove_image(service.pool, image_id, service.upload_dir):
+        raise ImageNotFoundError(f"there is no picture {image_id} in the gallery")
+    await forget_thumbnail(service, image_id)

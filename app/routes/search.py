@@ -1,0 +1,109 @@
+"""Questions: GET and POST /api/search, and the first front end's POST /api/predict-image."""
+
+import asyncio
+import base64
+from uuid import UUID
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromQuery
+
+from app.pictures import reduced_picture
+from app.routes.forms import AnyRequest, Picture, documented_body, json_object, read_body
+from app.schemas import (
+    ReportedAnswer,
+    ReportedHit,
+    ReportedRequest,
+    SearchAnswer,
+    SearchRequest,
+    search_answer,
+)
+from app.search import DEFAULT_ALPHA, DEFAULT_K, Question, search
+from app.service import Service
+from db.gallery import Filters, Hit
+
+REPORTED_K = 5
+REPORTED_PX = 1024
+
+
+@get("/api/search", tags=["search"], operation_id="search")
+async def search_by_address(
+    service: NamedDependency[Service],
+    text: FromQuery[str | None] = None,
+    image_id: FromQuery[UUID | None] = None,
+    alpha: FromQuery[float] = DEFAULT_ALPHA,
+    k: FromQuery[int] = DEFAULT_K,
+    offset: FromQuery[int] = 0,
+    collection: FromQuery[str | None] = None,
+    attributes: FromQuery[str | None] = None,
+    exact: FromQuery[bool] = False,
+) -> SearchAnswer:
+    """Search by words, by a picture of the gallery, or by both; alpha is the weight of the words.
+
+    attributes is a JSON object: only pictures whose attributes contain it may answer.
+    """
+    contained = None if attributes is None else json_object("attributes", attributes)
+    request = SearchRequest(
+        text=text,
+        image_id=image_id,
+        alpha=alpha,
+        k=k,
+        offset=offset,
+        collection=collection,
+        attributes=contained,
+        exact=exact,
+    )
+    return await _answer(service, request, None)
+
+
+@post(
+    "/api/search",
+    status_code=200,
+    tags=["search"],
+    operation_id="searchWithPicture",
+    operation_class=documented_body(SearchRequest, "image", json=True),
+)
+async def search_by_body(request: AnyRequest, service: NamedDependency[Service]) -> SearchAnswer:
+    """Search by words, by a picture (a file, base64, or one of the gallery), or by both.
+
+    Send JSON, or a form with the picture as a file in the field image.
+    """
+    asked, picture = await read_body(request, SearchRequest)
+    return await _answer(service, asked, picture)
+
+
+@post(
+    "/api/predict-image",
+    status_code=200,
+    tags=["search"],
+    operation_id="predictImage",
+    operation_class=documented_body(ReportedRequest, "file", json=False),
+)
+async def predict_image(request: AnyRequest, service: NamedDependency[Service]) -> ReportedAnswer:
+    """Answer the first front end: fields query, file and alpha; the five best come back as data: URIs."""
+    asked, picture = await read_body(request, ReportedRequest, picture_field="file", json=False)
+    question = Question(
+        text=asked.query, picture=picture.data if picture else None, alpha=asked.alpha, k=REPORTED_K
+    )
+    answer = await search(service, question)
+    return ReportedAnswer(top5=await asyncio.gather(*(_reported(service, hit) for hit in answer.hits)))
+
+
+async def _answer(service: Service, asked: SearchRequest, picture: Picture | None) -> SearchAnswer:
+    question = Question(
+        text=asked.text,
+        picture=picture.data if picture else None,
+        picture_name=picture.name if picture else "",
+        image_id=asked.image_id,
+        alpha=asked.alpha,
+        k=asked.k,
+        offset=asked.offset,
+        filters=Filters(asked.collection, asked.attributes),
+        exact=asked.exact,
+    )
+    return search_answer(service, question, await search(service, question))
+
+
+async def _reported(service: Service, hit: Hit) -> ReportedHit:
+    jpeg = await reduced_picture(service, hit.id, REPORTED_PX)
+    return ReportedHit(image="data:image/jpeg;base64," + base64.b64encode(jpeg).decode(), score=hit.score)
