@@ -1,5 +1,6 @@
 """The psycopg pool, what every session of ours is set to, and which versions we stand on."""
 
+import re
 from typing import Any
 
 import psycopg
@@ -11,11 +12,29 @@ from psycopg_pool import AsyncConnectionPool
 from db.errors import DatabaseUnsuitableError, NotMigratedError
 
 Connection = AsyncConnection[Any]
-Pool = AsyncConnectionPool[Connection]
 
 MINIMUM_POSTGRESQL = 16
 # 0.8.2 mended CVE-2026-3172 (parallel HNSW build), 0.8.3 and 0.8.4 index damage under VACUUM
 MINIMUM_PGVECTOR = (0, 8, 4)
+# a session that stopped in the middle of a transaction lets go of its locks
+IDLE_IN_TRANSACTION_S = 60
+
+
+class Pool(AsyncConnectionPool[Connection]):
+    """A pool that tries one connection itself as it opens: its workers would only log what is wrong."""
+
+    async def open(self, wait: bool = False, timeout: float = 30.0) -> None:  # noqa: ASYNC109
+        """Open the pool.
+
+        Raises:
+            psycopg.OperationalError: the server cannot be reached.
+            DatabaseUnsuitableError, NotMigratedError: as prepare_session.
+        """
+        assert isinstance(self.conninfo, str)
+        assert isinstance(self.kwargs, dict)
+        async with await Connection.connect(self.conninfo, **self.kwargs) as connection:
+            await prepare_session(connection)
+        await super().open(wait, timeout)
 
 
 def make_pool(
@@ -33,7 +52,7 @@ def make_pool(
     async def configure(connection: Connection) -> None:
         await prepare_session(connection, statement_timeout_s=statement_timeout_s)
 
-    return AsyncConnectionPool(
+    return Pool(
         database_url,
         min_size=1,
         max_size=size,
@@ -67,7 +86,11 @@ async def prepare_session(connection: Connection, *, statement_timeout_s: float 
         SQL("set search_path = image_retrieval, {}, pg_temp").format(Identifier(extension_schema))
     )
     await connection.execute("set jit = off")
-    await connection.execute(SQL("set statement_timeout = {}").format(Literal(f"{statement_timeout_s:g}s")))
+    milliseconds = round(1000 * statement_timeout_s)
+    await connection.execute(SQL("set statement_timeout = {}").format(Literal(milliseconds)))
+    await connection.execute(
+        SQL("set idle_in_transaction_session_timeout = {}").format(Literal(1000 * IDLE_IN_TRANSACTION_S))
+    )
     await register_vector_async(connection)
 
 
@@ -82,7 +105,7 @@ def require_versions(server_version: int, pgvector_version: str) -> None:
         raise DatabaseUnsuitableError(
             f"PostgreSQL is version {server_version // 10_000}; {MINIMUM_POSTGRESQL} or newer is needed"
         )
-    if tuple(int(part) for part in pgvector_version.split(".")) < MINIMUM_PGVECTOR:
+    if tuple(map(int, re.findall(r"\d+", pgvector_version))) < MINIMUM_PGVECTOR:
         needed = ".".join(map(str, MINIMUM_PGVECTOR))
         raise DatabaseUnsuitableError(
             f"pgvector is version {pgvector_version}; {needed} or newer is needed (older ones can damage HNSW"
@@ -94,12 +117,6 @@ def check_versions(connection: psycopg.Connection[Any]) -> None:
     """Raise DatabaseUnsuitableError unless the server and its installed pgvector are new enough."""
     row = connection.execute("select extversion from pg_extension where extname = 'vector'").fetchone()
     require_versions(connection.info.server_version, row[0] if row else "0")
-
-
-def sqlalchemy_url(database_url: str) -> str:
-    """Return the URL for SQLAlchemy's psycopg 3 driver."""
-    _, separator, rest = database_url.partition("://")
-    return f"postgresql+psycopg{separator}{rest}"
 
 
 def host_of(database_url: str) -> str:

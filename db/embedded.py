@@ -1,11 +1,13 @@
 """The embedded default: a real PostgreSQL with pgvector, from a wheel, in a folder of the user's."""
 
+import locale
 import logging
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -21,7 +23,15 @@ SETTINGS = """
 shared_buffers = 512MB
 max_wal_size = 2GB
 """
+# letters are PostgreSQL's own business, the same on every machine; only the parser of words asks the locale
+CREATE_DATABASE = SQL(
+    "create database {} template template0 encoding utf8 locale_provider builtin builtin_locale 'C.UTF-8'"
+)
+LOCALES = ("C.UTF-8", "en_US.UTF-8", "C")
 READY_WITHIN_S = 120.0
+FAILURES = (
+    OSError, RuntimeError, ValueError, AssertionError, subprocess.SubprocessError, psycopg.OperationalError
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -40,18 +50,19 @@ def start_embedded(folder: Path, *, database: str = DATABASE) -> str:
         server = get_server(folder, start=False)
         if server.pgdata not in PostgresServer._instances:
             _initialise(server)
-            server.start()
+            _forget_the_dead(server)
+            _start(server)
         _wait_until_ready(str(server.get_uri()))
-    except (OSError, RuntimeError, subprocess.SubprocessError, psycopg.OperationalError) as error:
+    except FAILURES as error:
         raise DatabaseUnsuitableError(
-            f"the embedded PostgreSQL in {folder} does not start: {error}. Its log is {folder / 'log'}; a database"
-            " of your own is named by DATABASE_URL"
+            f"the embedded PostgreSQL in {folder} does not start: {error}. Its log is {folder / 'log'};"
+            " a database of your own is named by DATABASE_URL"
         ) from error
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         exists = connection.execute("select from pg_database where datname = %s", (database,)).fetchone()
         if not exists:
             try:
-                connection.execute(SQL("create database {}").format(Identifier(database)))
+                connection.execute(CREATE_DATABASE.format(Identifier(database)))
             except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                 logger.debug("another process made the database between the two statements")
     return str(server.get_uri(database=database))
@@ -68,15 +79,58 @@ def run_psql(folder: Path, database_url: str, arguments: Sequence[str]) -> int:
 
 
 def _initialise(server: PostgresServer) -> None:
-    """Make the data folder once, with our settings; forget processes that died without saying goodbye."""
+    """Make the data folder once, with our settings; under another name first, so never half made."""
     with PostgresServer._lock:
-        if not (server.pgdata / "PG_VERSION").exists():
-            server.ensure_pgdata_inited()
-            with (server.pgdata / "postgresql.conf").open("a") as configuration:
-                configuration.write(SETTINGS)
+        if (server.pgdata / "PG_VERSION").exists():
+            return
+        unfinished = server.pgdata.with_name(server.pgdata.name + ".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        with _installed_locale():
+            get_server(unfinished, start=False).ensure_pgdata_inited()
+        with (unfinished / "postgresql.conf").open("a") as configuration:
+            configuration.write(SETTINGS)
+        server.pgdata.rmdir()  # which refuses if there is anything in it
+        unfinished.rename(server.pgdata)
+
+
+def _forget_the_dead(server: PostgresServer) -> None:
+    """Strike off processes that died without saying goodbye, so that the last user is known as the last."""
+    with PostgresServer._lock:
         handles = server.global_process_id_list
         if handles.path.exists():
             handles.put([pid for pid in handles._get() if pid == os.getpid() or psutil.pid_exists(pid)])
+
+
+def _start(server: PostgresServer) -> None:
+    try:
+        server.start()
+    except subprocess.TimeoutExpired:
+        # after a crash it may recover for longer than the wheel waits; now it is found running
+        server.start()
+
+
+@contextmanager
+def _installed_locale() -> Iterator[None]:
+    """Show initdb a locale that this machine has: it refuses one that is named but not installed."""
+    before = os.environ.get("LC_ALL")
+    os.environ["LC_ALL"] = next(filter(_is_installed, LOCALES))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["LC_ALL"]
+        else:
+            os.environ["LC_ALL"] = before
+
+
+def _is_installed(name: str) -> bool:
+    current = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, name)
+    except locale.Error:
+        return False
+    locale.setlocale(locale.LC_CTYPE, current)
+    return True
 
 
 def _wait_until_ready(url: str) -> None:

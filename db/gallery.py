@@ -4,7 +4,8 @@ Every connection comes from db.connection's pool, in autocommit.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector, Vector
 from psycopg.rows import class_row, scalar_row
+from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from db.connection import Connection
@@ -70,7 +72,7 @@ class Caption:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the gallery holds of a picture: where it is, what was said, and whether this encoder has seen it."""
+    """What the gallery holds of a picture: where it is, what was said, whether this encoder saw it."""
 
     uri: str
     captions: list[str]
@@ -105,7 +107,7 @@ class Filters:
 
 
 def image_id(collection: str, data: bytes) -> UUID:
-    """Return the key of a picture: the first 128 bits of SHA-256(collection, NUL, file bytes), as a version 8 UUID.
+    """Return the key of a picture: 128 bits of SHA-256(collection, NUL, file bytes), as a version 8 UUID.
 
     Source: RFC 9562, section 5.8 (all but six bits are free).
     """
@@ -128,7 +130,7 @@ async def search_images(
     filters: Filters = Filters(),
     exact: bool = False,
 ) -> list[Hit]:
-    """Return the k pictures nearest to hybrid_query(text, image, alpha), best first, and each part's own score.
+    """Return the k pictures nearest to hybrid_query(text, image, alpha), best first, with each part's score.
 
     Embeddings are float32 (d,), unit length. Source: migrations/sql/search_images_v1.sql.
     """
@@ -140,8 +142,10 @@ async def search_images(
                    1 - (gallery.embedding <=> %(image)s::vector) as image_score,
                    hits.captions, gallery.collection, hits.uri, gallery.width, gallery.height, gallery.format,
                    gallery.taken_at, gallery.attributes
-            from search_images(hybrid_query(%(text)s::vector, %(image)s::vector, %(alpha)s::float8), %(k)s::integer,
-                               %(collection)s::text, %(attributes)s::jsonb, %(skip)s::integer, %(exact)s) as hits
+            from search_images(
+                     hybrid_query(%(text)s::vector, %(image)s::vector, %(alpha)s::float8), %(k)s::integer,
+                     %(collection)s::text, %(attributes)s::jsonb, %(skip)s::integer, %(exact)s
+                 ) as hits
             join gallery on gallery.id = hits.image_id
             order by hits.rank
             """,
@@ -169,9 +173,9 @@ async def similar_images(
     async with connection.cursor(row_factory=class_row(Hit), binary=True) as cursor:
         await cursor.execute(
             """
-            select hits.rank, hits.image_id as id, hits.score, null::float8 as text_score, hits.score as image_score,
-                   hits.captions, gallery.collection, hits.uri, gallery.width, gallery.height, gallery.format,
-                   gallery.taken_at, gallery.attributes
+            select hits.rank, hits.image_id as id, hits.score, null::float8 as text_score,
+                   hits.score as image_score, hits.captions, gallery.collection, hits.uri, gallery.width,
+                   gallery.height, gallery.format, gallery.taken_at, gallery.attributes
             from similar_images(%(id)s, %(k)s::integer, %(collection)s::text, %(attributes)s::jsonb) as hits
             join gallery on gallery.id = hits.image_id
             order by hits.rank
@@ -193,7 +197,8 @@ async def find_image(connection: Connection, image_id: UUID) -> tuple[ImageRow, 
     async with connection.cursor(row_factory=class_row(ImageRow)) as cursor:
         await cursor.execute(
             """
-            select id, collection, uri, width, height, format, byte_size, taken_at, perceptual_hash, attributes
+            select id, collection, uri, width, height, format, byte_size, taken_at, perceptual_hash,
+                   attributes
             from images
             where id = %s
             """,
@@ -212,6 +217,12 @@ async def captions_of(connection: Connection, image_id: UUID) -> list[Caption]:
     async with connection.cursor(row_factory=class_row(Caption)) as cursor:
         await cursor.execute("select body, language from captions_of(%s)", (image_id,))
         return await cursor.fetchall()
+
+
+async def collection_roots(connection: Connection) -> dict[str, str | None]:
+    """Return every collection's root by its name."""
+    cursor = await connection.execute("select name, root from collections")
+    return {name: root async for name, root in cursor}
 
 
 async def list_collections(connection: Connection) -> list[CollectionRow]:
@@ -334,8 +345,8 @@ async def store_images(
 ) -> list[UUID]:
     """Store pictures, captions and vectors in one transaction; return the ids that this encoder had not seen.
 
-    Pictures that are there already keep their row and captions. Binary COPY into temporary tables, then one insert
-    a table: COPY itself cannot skip what is there.
+    Pictures that are there already keep their row and captions. Binary COPY into temporary tables, then one
+    insert a table: COPY itself cannot skip what is there.
 
     Args:
         connection: as ever.
@@ -381,8 +392,12 @@ async def store_images(
         await cursor.execute(
             """
             with new_images as (
-                insert into images
-                select * from arriving_images order by id
+                insert into images (id, collection, uri, width, height, format, byte_size, taken_at,
+                                    perceptual_hash, attributes)
+                select id, collection, uri, width, height, format, byte_size, taken_at,
+                       perceptual_hash, attributes
+                from arriving_images
+                order by id
                 on conflict (id) do nothing
                 returning id
             )
@@ -406,17 +421,32 @@ async def store_images(
 
 
 async def replace_captions(connection: Connection, captions: Mapping[UUID, Sequence[Caption]]) -> None:
-    """Give these pictures these captions instead of the ones they had, in one transaction."""
-    async with connection.transaction(), connection.cursor() as cursor:
-        await cursor.execute("delete from captions where image_id = any(%s)", (list(captions),))
+    """Give these pictures these captions instead of the ones they had, in one transaction.
+
+    A picture that is not there, or no longer, is passed over.
+    """
+    async with connection.transaction(), connection.cursor(row_factory=scalar_row) as cursor:
+        # two that write the same picture's captions take turns; sorted, so that neither waits for the other
+        await cursor.execute(
+            "select id from images where id = any(%s) order by id for update", (list(captions),)
+        )
+        there = await cursor.fetchall()
+        await cursor.execute("delete from captions where image_id = any(%s)", (there,))
         await cursor.executemany(
             "insert into captions (image_id, position, language, body) values (%s, %s, %s, %s)",
             [
                 (image_id, position, caption.language, caption.body)
-                for image_id, said in captions.items()
-                for position, caption in enumerate(said)
+                for image_id in there
+                for position, caption in enumerate(captions[image_id])
             ],
         )
+
+
+async def replace_attributes(connection: Connection, image_id: UUID, attributes: Mapping[str, Any]) -> None:
+    """Give a picture these attributes instead of the ones it had."""
+    await connection.execute(
+        "update images set attributes = %s where id = %s", (Jsonb(dict(attributes)), image_id)
+    )
 
 
 async def move_image(connection: Connection, image_id: UUID, uri: str) -> None:
@@ -424,18 +454,85 @@ async def move_image(connection: Connection, image_id: UUID, uri: str) -> None:
     await connection.execute("update images set uri = %s where id = %s", (uri, image_id))
 
 
-async def images_at(connection: Connection, collection: str, uris: Sequence[str]) -> dict[str, UUID]:
-    """Return which picture the gallery has under each uri of a collection."""
+async def images_at(connection: Connection, collection: str, uris: Sequence[str]) -> dict[str, list[UUID]]:
+    """Return which pictures the gallery has under each uri of a collection; uris without any are left out.
+
+    More than one is under a uri while its file has changed and delete_replaced has not been called.
+    """
     cursor = await connection.execute(
-        "select uri, id from images where collection = %s and uri = any(%s)", (collection, list(uris))
+        "select uri, array_agg(id) from images where collection = %s and uri = any(%s) group by uri",
+        (collection, list(uris)),
     )
-    return {uri: id_ async for uri, id_ in cursor}
+    return {uri: ids async for uri, ids in cursor}
 
 
 async def delete_images(connection: Connection, ids: Sequence[UUID]) -> int:
     """Delete pictures with their captions and every encoder's vectors; return how many there were."""
     cursor = await connection.execute("delete from images where id = any(%s)", (list(ids),))
     return cursor.rowcount
+
+
+async def delete_replaced(connection: Connection, replaced: Sequence[tuple[UUID, str, UUID]]) -> int:
+    """Delete pictures whose file now holds another picture; return how many there were.
+
+    Args:
+        connection: as ever.
+        replaced: (picture, uri under which it was, the picture that is there now). One that has moved to
+            another uri meanwhile, or whose successor is not in the gallery, stays.
+    """
+    cursor = await connection.execute(
+        """
+        delete from images
+        using unnest(%s::uuid[], %s::text[], %s::uuid[]) as replaced (id, uri, successor)
+        where images.id = replaced.id
+          and images.uri = replaced.uri
+          and exists (select from images as stored where stored.id = replaced.successor)
+        """,
+        tuple(list(column) for column in zip(*replaced, strict=True)) if replaced else ([], [], []),
+    )
+    return cursor.rowcount
+
+
+async def is_uploaded_file_used(connection: Connection, uri: str) -> bool:
+    """Say whether any collection of uploads has a picture in this file of the upload store."""
+    cursor = await connection.execute(
+        """
+        select exists (
+            select from images
+            where uri = %s and collection in (select name from collections where root is null)
+        )
+        """,
+        (uri,),
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+@asynccontextmanager
+async def taking_turns(connection: Connection, subject: str) -> AsyncIterator[None]:
+    """Hold the advisory lock of this subject, across all processes that use the database."""
+    await connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (subject,))
+    try:
+        yield
+    finally:
+        await connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (subject,))
+
+
+@asynccontextmanager
+async def patient_transaction(connection: Connection) -> AsyncIterator[None]:
+    """A transaction whose statements may take as long as they must, as behind an index being built."""
+    async with connection.transaction():
+        await connection.execute("set local statement_timeout = 0")
+        yield
+
+
+async def count_embeddings(connection: Connection, encoder_id: int) -> int:
+    """Return how many pictures this encoder has seen."""
+    cursor = await connection.execute(
+        "select count(*) from image_embeddings where encoder_id = %s", (encoder_id,)
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 async def has_embedding_index(connection: Connection, encoder_id: int) -> bool:
@@ -460,6 +557,15 @@ async def build_embedding_index(connection: Connection, encoder_id: int, *, memo
         row = await cursor.fetchone()
     await connection.execute("analyze images, captions, image_embeddings")
     return bool(row and row[0])
+
+
+async def drop_embedding_index(connection: Connection, encoder_id: int) -> None:
+    """Drop the encoder's HNSW index, if it is there; searches are exact until it is built again."""
+    await connection.execute(
+        SQL("drop index if exists {}").format(
+            Identifier("image_retrieval", f"image_embeddings_{encoder_id}_hnsw")
+        )
+    )
 
 
 async def index_build_progress(connection: Connection) -> tuple[int, int] | None:

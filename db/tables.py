@@ -1,7 +1,7 @@
-"""The tables as SQLAlchemy sees them: what `alembic check` holds the migrations against. Nothing queries through it.
+"""The tables as SQLAlchemy sees them: what `alembic check` holds the migrations against. It does not query.
 
-Alembic compares tables, columns, types, keys and plain indexes; constraints' texts, functions and views are held
-by the frozen files of migrations/sql and their tests.
+Alembic compares tables, columns, types, keys and plain indexes; constraints' texts, functions and views are
+held by the frozen files of migrations/sql and their tests.
 """
 
 from pgvector.sqlalchemy import HALFVEC
@@ -47,8 +47,20 @@ encoders = Table(
         nullable=False,
         comment="Length of its vectors; 4000 is the most an HNSW index of halfvec takes",
     ),
-    Column("preprocessing", JSONB, nullable=False, server_default=text("'{}'")),
-    Column("state", Text, nullable=False, server_default="loading"),
+    Column(
+        "preprocessing",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="How a picture is made ready for it: size, resize mode, mean, standard deviation",
+    ),
+    Column(
+        "state",
+        Text,
+        nullable=False,
+        server_default="loading",
+        comment="loading (being filled), ready, active (what gallery shows), retired",
+    ),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("state in ('loading', 'ready', 'active', 'retired')"),
     Index("encoders_one_active", "state", unique=True, postgresql_where=text("state = 'active'")),
@@ -71,17 +83,27 @@ images = Table(
         "id",
         Uuid,
         primary_key=True,
-        comment="First 128 bits of SHA-256(collection, file bytes), as a version 8 UUID: the content is the key",
+        comment="First 128 bits of SHA-256(collection, file bytes), as a version 8 UUID:"
+        " the content is the key",
     ),
     Column("collection", ForeignKey(collections.c.name), nullable=False),
     Column(
         "uri", Text, nullable=False, comment="Path below the collection's root, or below the upload store"
     ),
     Column("width", Integer, nullable=False, comment="Pixels, of the upright picture"),
-    Column("height", Integer, nullable=False),
-    Column("format", Text, nullable=False),
+    Column("height", Integer, nullable=False, comment="Pixels, of the upright picture"),
+    Column(
+        "format",
+        Text,
+        nullable=False,
+        comment="As decoded, not as the file is called: jpeg, png, webp, …",
+    ),
     Column("byte_size", BigInteger, nullable=False),
-    Column("taken_at", DateTime(timezone=True)),
+    Column(
+        "taken_at",
+        DateTime(timezone=True),
+        comment="When the camera says it was taken; null if it does not say",
+    ),
     Column(
         "perceptual_hash",
         BigInteger,
@@ -106,15 +128,17 @@ captions = Table(
     "captions",
     metadata,
     Column("image_id", ForeignKey(images.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("position", SmallInteger, primary_key=True),
+    Column("position", SmallInteger, primary_key=True, comment="0 is the first"),
     Column("language", Text, comment="ISO 639-1, where known"),
     Column("body", Text, nullable=False),
     Column(
         "search",
         TSVECTOR,
         Computed(
-            "(setweight(to_tsvector('simple'::regconfig, NORMALIZE(body, NFC)), 'A'::\"char\")"
-            " || setweight(to_tsvector('simple'::regconfig, image_retrieval.fold_accents(body)), 'D'::\"char\"))",
+            "((setweight(to_tsvector('simple'::regconfig, NORMALIZE(body, NFC)), 'A'::\"char\")"
+            " || '''|'':1'::tsvector)"
+            " || setweight(to_tsvector('simple'::regconfig, image_retrieval.fold_accents(body)),"
+            " 'D'::\"char\"))",
             persisted=True,
         ),
         nullable=False,
@@ -129,7 +153,7 @@ image_embeddings = Table(
     metadata,
     Column("encoder_id", ForeignKey(encoders.c.id), primary_key=True),
     Column("image_id", ForeignKey(images.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("embedding", HALFVEC, nullable=False),
+    Column("embedding", HALFVEC, nullable=False, comment="Unit length; each partition takes one dimension"),
     Index("image_embeddings_image_id", "image_id"),
     postgresql_partition_by="LIST (encoder_id)",
     comment="Unit vectors: one partition an encoder, each with its own HNSW index",

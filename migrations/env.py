@@ -5,13 +5,17 @@ the first and then finds nothing left to do.
 """
 
 import re
+from functools import partial
 
+import psycopg
 from alembic import context
 from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from app.settings import Settings
-from db.connection import check_versions, sqlalchemy_url
+from db.connection import check_versions
 from db.embedded import start_embedded
+from db.errors import DatabaseUnsuitableError
 from db.tables import SCHEMA, metadata
 
 PARTITION = re.compile(r"image_embeddings_\d+(_.*)?")
@@ -33,9 +37,14 @@ def ours(name: str | None, kind: str, _parents: object) -> bool:
 
 
 def prepare(connection: Connection) -> None:
-    """Check the versions, take turns, and set the path that functions remember (set search_path from current)."""
+    """Take turns, check the versions, set the path that functions remember (set search_path from current)."""
     connection.execute(text("select pg_advisory_xact_lock(hashtext('image_retrieval.migrate'))"))
-    connection.execute(text("create extension if not exists vector"))
+    try:
+        connection.execute(text("create extension if not exists vector"))
+    except DBAPIError as error:
+        raise DatabaseUnsuitableError(
+            f"the extension vector (pgvector) cannot be made in this database: {error.orig}"
+        ) from error
     driver = connection.connection.driver_connection
     check_versions(driver)
     extension = connection.scalar(
@@ -45,10 +54,27 @@ def prepare(connection: Connection) -> None:
     connection.execute(text(f"set local search_path = {SCHEMA}, {extension}, pg_temp"))
 
 
+def tidy(connection: Connection) -> None:
+    """Remove our schema if it is at no revision, unless tables are parked or it holds more."""
+    holds_more = text(
+        "select exists (select from image_retrieval.alembic_version)"
+        " or to_regnamespace('image_retrieval_parked') is not null"
+        " or exists (select from pg_class where relnamespace = to_regnamespace('image_retrieval')"
+        "            and relkind in ('r', 'p', 'v', 'm', 'f', 'S') and relname <> 'alembic_version')"
+        " or exists (select from pg_proc where pronamespace = to_regnamespace('image_retrieval'))"
+    )
+    if not connection.scalar(holds_more):
+        connection.execute(text("drop table image_retrieval.alembic_version"))
+        connection.execute(text("drop schema image_retrieval"))
+
+
 if context.is_offline_mode():
     raise SystemExit("offline mode (--sql) is not supported: the migrations read what is in the database")
 
-engine = create_engine(sqlalchemy_url(database_url()), poolclass=NullPool)
+# psycopg reads the address, so that everything libpq takes is taken here
+engine = create_engine(
+    "postgresql+psycopg://", creator=partial(psycopg.connect, database_url()), poolclass=NullPool
+)
 with engine.begin() as connection:
     prepare(connection)
     context.configure(
@@ -60,4 +86,5 @@ with engine.begin() as connection:
         compare_server_default=False,
     )
     context.run_migrations()
+    tidy(connection)
 engine.dispose()

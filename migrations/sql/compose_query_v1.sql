@@ -11,6 +11,7 @@ as $$
 declare
     dimension integer;
     combined vector;
+    total double precision;
 begin
     if coalesce(cardinality(embeddings), 0) = 0 or cardinality(embeddings) <> coalesce(cardinality(weights), 0) then
         raise exception 'compose_query: % embeddings and % weights; there must be one weight for each, and at least one',
@@ -24,8 +25,10 @@ begin
     select sum(term.embedding * array_fill(term.weight::real, array[dimension])::vector)
     into combined
     from unnest(embeddings, weights) as term(embedding, weight);
-    if vector_norm(combined) < 1e-3 then
-        raise exception 'compose_query: the terms cancel each other out' using errcode = 'data_exception';
+    select sum(abs(weight)) into total from unnest(weights) as weight;
+    if not vector_norm(combined) > 1e-3 * total then
+        raise exception 'compose_query: the terms add up to nothing; they cancel each other out, or are zero'
+            using errcode = 'data_exception';
     end if;
     return l2_normalize(combined);
 end;

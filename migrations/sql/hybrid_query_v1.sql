@@ -34,8 +34,9 @@ begin
         combined := text_embedding * array_fill(alpha::real, array[dimension])::vector
                   + image_embedding * array_fill((1 - alpha)::real, array[dimension])::vector;
     end if;
-    if vector_norm(combined) < 1e-3 then
-        raise exception 'hybrid_query: the parts cancel each other out' using errcode = 'data_exception';
+    if not vector_norm(combined) >= 1e-3 then
+        raise exception 'hybrid_query: the parts add up to nothing; they are opposite to each other, or zero'
+            using errcode = 'data_exception';
     end if;
     return l2_normalize(combined);
 end;

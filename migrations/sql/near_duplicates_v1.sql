@@ -7,7 +7,10 @@ create function near_duplicates(max_distance double precision default 0.02)
 returns table (image_id uuid, duplicate_id uuid, uri text, duplicate_uri text, distance double precision)
 language sql stable
 set search_path from current
-set hnsw.ef_search = 40
+set hnsw.ef_search = 100
+set hnsw.iterative_scan = relaxed_order
+set random_page_cost = 1.1
+set jit = off
 as $$
     with pairs as (
         select least(picture.id, other.id) as first_id, greatest(picture.id, other.id) as second_id,

@@ -31,6 +31,8 @@ begin
     values (free_name, register_encoder.checkpoint, register_encoder.fingerprint, register_encoder.dimension,
             register_encoder.preprocessing)
     returning id into known;
+    -- a partition locks images and then image_embeddings, as store_images does: in this order nobody waits in a circle
+    lock table images in share row exclusive mode;
     execute format(
         'create table %I partition of image_embeddings (constraint %I check (vector_dims(embedding) = %s)) for values in (%s)',
         'image_embeddings_' || known, 'image_embeddings_' || known || '_dimension', register_encoder.dimension, known

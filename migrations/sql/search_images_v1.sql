@@ -7,11 +7,15 @@
 -- collection  only pictures of this collection
 -- attributes  only pictures whose attributes contain these
 -- skip        leave out this many hits first
--- exact       compare with every picture instead of asking the HNSW index
+-- exact       compare with every picture that matches instead of asking the HNSW index
 --
--- hnsw.ef_search is clamp(4k, 40, 1000), and scans go on (strict_order) until k rows match. Should the index still
--- give fewer, as it may under a rare filter, the exact scan answers. The set clauses make all of it local to the call.
--- Ties are broken outside the inner scan: a second sort key there would cost the index.
+-- The index answers with hnsw.ef_search = clamp(4 (k + skip), 100, 1000), twice the floor under a filter, and goes
+-- on scanning until k pictures match. Three cases are compared exactly without being asked: more hits than
+-- ef_search can be; a filter so rare that the index would wander through thousands of others to find its few
+-- pictures (slower than comparing them, and some are missed); an index scan that gave up before it had k.
+-- relaxed_order, because strict_order throws away a nearer picture that turns up late; the hits are sorted anyway,
+-- and ties broken, outside the inner scan, where a second sort key would cost the index.
+-- The set clauses make all of it local to the call.
 create function search_images(
     query vector,
     k integer default 5,
@@ -24,16 +28,21 @@ returns setof hit
 language plpgsql stable
 rows 10
 set search_path from current
-set hnsw.ef_search = 40
-set hnsw.iterative_scan = strict_order
+set hnsw.ef_search = 100
+set hnsw.iterative_scan = relaxed_order
 set plan_cache_mode = force_custom_plan
+set random_page_cost = 1.1
 set jit = off
 as $$
 #variable_conflict use_column
 declare
+    most_candidates constant integer := 1000;  -- hnsw.ef_search goes no higher
+    rare constant integer := 2000;
+    filtered constant boolean := collection is not null or attributes is not null;
+    wanted bigint;
+    dimension integer;
     target halfvec;
     hits hit[];
-    dimension integer;
 begin
     if query is null then
         raise exception 'search_images: the query vector is null' using errcode = 'null_value_not_allowed';
@@ -51,29 +60,48 @@ begin
         raise exception 'search_images: the query has % dimensions, the active encoder''s vectors have %',
             vector_dims(query), dimension using errcode = 'data_exception';
     end if;
-    target := query;
+    target := l2_normalize(query);
     if not l2_norm(target) > 0 then
         raise exception 'search_images: the query vector is zero' using errcode = 'data_exception';
     end if;
 
+    wanted := k::bigint + skip;
+    exact := coalesce(exact, false) or wanted > most_candidates;
+    if filtered and not exact then
+        select count(*) <= greatest(rare, 20 * wanted)
+        into exact
+        from (
+            select
+            from images
+            where (search_images.collection is null or images.collection = search_images.collection)
+              and (search_images.attributes is null or images.attributes @> search_images.attributes)
+            limit greatest(rare, 20 * wanted) + 1
+        ) as matching;
+    end if;
+
     if not exact then
-        perform set_config('hnsw.ef_search', least(greatest(4 * (k::bigint + skip), 40), 1000)::text, true);
+        perform set_config(
+            'hnsw.ef_search',
+            least(greatest(4 * wanted, case when filtered then 200 else 100 end), most_candidates)::text,
+            true
+        );
         select array_agg(row(
             found.place, found.id, found.uri, 1 - found.distance,
             array(select body from captions where image_id = found.id order by position)
         )::hit order by found.place)
         into hits
         from (
-            select row_number() over (order by nearest.distance, nearest.id) + skip as place, nearest.*
+            select row_number() over (order by nearest.distance, nearest.id) as place, nearest.*
             from (
                 select gallery.id, gallery.uri, gallery.embedding <=> target as distance
                 from gallery
                 where (search_images.collection is null or gallery.collection = search_images.collection)
                   and (search_images.attributes is null or gallery.attributes @> search_images.attributes)
                 order by gallery.embedding <=> target
-                limit k offset skip
+                limit wanted
             ) as nearest
-        ) as found;
+        ) as found
+        where found.place > skip;
         if cardinality(hits) = k then
             return query select * from unnest(hits);
             return;

@@ -15,6 +15,9 @@ as $$
 declare
     query vector;
 begin
+    if k is null or k < 1 then
+        raise exception 'similar_images: k is %, it must be at least 1', k using errcode = 'invalid_parameter_value';
+    end if;
     select gallery.embedding into query from gallery where gallery.id = similar_images.image_id;
     if query is null then
         raise exception 'similar_images: there is no picture % in the gallery', image_id using errcode = 'no_data_found';

@@ -16,6 +16,8 @@ create unique index encoders_one_active on encoders (state) where state = 'activ
 comment on table encoders is 'Every model whose vectors are here; at most one is active';
 comment on column encoders.checkpoint is 'Where it was loaded from: a hub name or a folder';
 comment on column encoders.fingerprint is 'SHA-256 over weights, tokenizer and preprocessing: the identity of a model';
+comment on column encoders.preprocessing is 'How a picture is made ready for it: size, resize mode, mean, standard deviation';
+comment on column encoders.state is 'loading (being filled), ready, active (what gallery shows), retired';
 comment on column encoders.dimension is 'Length of its vectors; 4000 is the most an HNSW index of halfvec takes';
 
 create table collections (
@@ -45,6 +47,9 @@ comment on table images is 'One row a picture';
 comment on column images.id is 'First 128 bits of SHA-256(collection, file bytes), as a version 8 UUID: the content is the key';
 comment on column images.uri is 'Path below the collection''s root, or below the upload store';
 comment on column images.width is 'Pixels, of the upright picture';
+comment on column images.height is 'Pixels, of the upright picture';
+comment on column images.format is 'As decoded, not as the file is called: jpeg, png, webp, …';
+comment on column images.taken_at is 'When the camera says it was taken; null if it does not say';
 comment on column images.perceptual_hash is '64-bit difference hash: near duplicates differ in few bits';
 comment on column images.attributes is 'Anything else known about it, to filter on: search_images(…, attributes => ''{"year": 2019}'')';
 
@@ -55,12 +60,14 @@ create table captions (
     body text not null check (body <> ''),
     search tsvector not null generated always as (
         setweight(to_tsvector('simple', normalize(body, nfc)), 'A')
+        || tsvector '''|'':1'  -- a gap, so that no phrase reaches from one half into the other
         || setweight(to_tsvector('simple', fold_accents(body)), 'D')
     ) stored,
     primary key (image_id, position)
 );
 create index captions_search on captions using gin (search);
 comment on table captions is 'What people said about a picture, in order';
+comment on column captions.position is '0 is the first';
 comment on column captions.language is 'ISO 639-1, where known';
 comment on column captions.search is 'Words as typed (weight A) and without accents (weight D)';
 
@@ -72,3 +79,4 @@ create table image_embeddings (
 ) partition by list (encoder_id);
 create index image_embeddings_image_id on image_embeddings (image_id);
 comment on table image_embeddings is 'Unit vectors: one partition an encoder, each with its own HNSW index';
+comment on column image_embeddings.embedding is 'Unit length; each partition takes one dimension';

@@ -1,7 +1,8 @@
 """The tables: encoders, collections, images, captions, image_embeddings.
 
-Going down below this revision takes nothing away from the user: tables that hold pictures are set aside in the
-schema image_retrieval_parked, and the next upgrade takes them back. Drop that schema by hand to be rid of them.
+Going down below this revision takes nothing away from the user: tables that hold pictures are set aside in
+the schema image_retrieval_parked, and the next upgrade takes them back. Drop that schema by hand to be rid
+of them.
 """
 
 from alembic import op

@@ -34,7 +34,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("drop view gallery")
     op.execute(
-        "drop function near_duplicates, search_captions, captions_of, similar_images, search_images, compose_query,"
-        " hybrid_query, build_embedding_index, activate_encoder, register_encoder, create_gallery_view"
+        "drop function near_duplicates, search_captions, captions_of, similar_images, search_images,"
+        " compose_query, hybrid_query, build_embedding_index, activate_encoder, register_encoder,"
+        " create_gallery_view"
     )
     op.execute("drop type hit")
