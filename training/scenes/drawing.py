@@ -28,7 +28,7 @@ SAME_ON_EVERY_THING: dict[Tint, Rgb] = {"wood": (112, 76, 54), "ink": (34, 32, 4
 RIM: Rgb = (255, 253, 247)
 SHADOW: Rgb = (70, 70, 86)
 
-HALF_SIZE: dict[Count, float] = {1: 0.185, 2: 0.145, 3: 0.125}  # in shares of the side
+HALF_SIZE: dict[Count, float] = {1: 0.21, 2: 0.165, 3: 0.135}  # in shares of the side
 OFFSETS_IN_GROUP: dict[Count, tuple[float, ...]] = {1: (0.0,), 2: (-0.2, 0.2), 3: (-0.29, 0.0, 0.29)}
 
 
@@ -44,8 +44,8 @@ def draw(scene: Scene, rng: np.random.Generator, *, size_px: int = PICTURE_SIZE_
     for group, side in ((scene.first, -0.235), (scene.second, 0.235)):
         colour = _shade(PAINT[group.colour], float(rng.uniform(0.92, 1.06)))
         for centre in _centres(scene, group.count, side, rng):
-            half = HALF_SIZE[group.count] * float(rng.uniform(0.86, 1.1))
-            tilt = np.radians(rng.uniform(-12, 12))
+            half = HALF_SIZE[group.count] * float(rng.uniform(0.92, 1.05))
+            tilt = np.radians(rng.uniform(-7, 7))
             _paint_thing(painter, group, colour, centre, half, tilt, mirrored=mirrored)
     return canvas.reduce(SUPERSAMPLING)
 
@@ -54,10 +54,10 @@ def _centres(
     scene: Scene, count: Count, side: float, rng: np.random.Generator
 ) -> Iterator[tuple[float, float]]:
     """Yield x, y of each thing of a group: side by side along the line that parts the two groups."""
-    across_all, along_all = rng.uniform(-0.025, 0.025), rng.uniform(-0.12, 0.12) / count
+    across_all, along_all = rng.uniform(-0.015, 0.015), rng.uniform(-0.06, 0.06) / count
     for offset in OFFSETS_IN_GROUP[count]:
-        across = 0.5 + side + across_all + rng.uniform(-0.03, 0.03)
-        along = 0.5 + offset + along_all + rng.uniform(-0.02, 0.02)
+        across = 0.5 + side + across_all + rng.uniform(-0.015, 0.015)
+        along = 0.5 + offset + along_all + rng.uniform(-0.012, 0.012)
         yield (across, along) if scene.relation == "left of" else (along, across)
 
 
