@@ -1,6 +1,5 @@
-"""Small drawn pictures, each unlike the others, and an encoder that costs nothing."""
+"""Small drawn pictures, each unlike the others, and an encoder that counts them."""
 
-import hashlib
 import io
 import time
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedding.preprocessing import Preprocessing
+from tests.encoders import FakeEncoder
 
 
 def draw(number: int) -> bytes:
@@ -28,32 +27,15 @@ def write_pictures(folder: Path, count: int, *, first: int = 0) -> None:
         (folder / f"{number:05}.jpg").write_bytes(draw(number))
 
 
-class FakeEncoder:
-    """Sees a picture as 4 × 4 colours; another checkpoint is another encoder."""
-
-    dimension = 48
-    device = "cpu"
+class CountingEncoder(FakeEncoder):
+    """Counts the pictures it has seen, and takes its time."""
 
     def __init__(self, checkpoint: str = "fake/encoder", *, seconds_a_batch: float = 0.0) -> None:
-        self.checkpoint = checkpoint
-        self.fingerprint = hashlib.sha256(checkpoint.encode()).hexdigest()
+        super().__init__(checkpoint)
         self.seconds_a_batch = seconds_a_batch
         self.seen = 0
 
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         time.sleep(self.seconds_a_batch)
-        colours = [
-            np.asarray(image.resize((4, 4), Image.Resampling.BOX), np.float32).ravel() for image in images
-        ]
-        embeddings = np.stack(colours) + 1
         self.seen += len(images)
-        return np.asarray(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True), np.float32)
-
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        raise NotImplementedError
-
-    def is_truncated(self, text: str) -> bool:
-        raise NotImplementedError
-
-    def preprocessing(self) -> dict[str, object]:
-        return Preprocessing((224, 224), "shortest", (0.5,) * 3, (0.5,) * 3).to_dict()
+        return super().encode_images(images)

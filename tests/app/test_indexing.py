@@ -21,12 +21,12 @@ from db.connection import Connection, Pool
 from db.errors import CollectionConflictError, EncoderMismatchError
 from db.gallery import build_embedding_index, claim_collection, has_embedding_index, image_id
 from embedding.images import decode_image, perceptual_hash
-from tests.app.pictures import FakeEncoder, draw, write_pictures
+from tests.app.pictures import CountingEncoder, draw, write_pictures
 from training.captions import load_flickr8k_captions
 
 
 async def index(path: Path, pool: Pool, **options: Any) -> indexing.IndexReport:
-    return await index_folder(path, encoder=options.pop("encoder", FakeEncoder()), pool=pool, **options)
+    return await index_folder(path, encoder=options.pop("encoder", CountingEncoder()), pool=pool, **options)
 
 
 async def uris(connection: Connection) -> dict[str, UUID]:
@@ -61,7 +61,7 @@ async def test_a_folder_is_indexed_whole_and_again_adds_nothing(
     assert first.collection == "photos"
     assert first.index_built
     assert first.seconds > 0 < first.images_per_second
-    encoder = FakeEncoder()
+    encoder = CountingEncoder()
     again = await index(folder, pool, encoder=encoder)
     assert (again.indexed, again.already_there, again.failed, again.index_built) == (0, 10, [], False)
     assert encoder.seen == 0
@@ -79,7 +79,7 @@ async def test_a_row_holds_the_facts_of_its_file(folder: Path, pool: Pool, conne
     assert row is not None
     image = decode_image(data, name="")
     assert row[:5] == (image.width, image.height, "jpeg", len(data), perceptual_hash(image))
-    (expected,) = FakeEncoder().encode_images([image])
+    (expected,) = CountingEncoder().encode_images([image])
     assert row[5].to_numpy() @ expected == pytest.approx(1, abs=1e-3)
 
 
@@ -186,7 +186,7 @@ async def test_a_file_without_permission_is_named(folder: Path, pool: Pool) -> N
 
 
 async def test_a_picture_of_which_the_encoder_makes_nothing_fails_alone(folder: Path, pool: Pool) -> None:
-    class Faulty(FakeEncoder):
+    class Faulty(CountingEncoder):
         def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
             embeddings = super().encode_images(images)
             embeddings[1] = np.nan
@@ -217,7 +217,7 @@ async def test_a_file_that_moved_keeps_its_row(folder: Path, pool: Pool, connect
     before = await uris(connection)
     (folder / "00000.jpg").rename(folder / "sea" / "new.jpg")
     (folder / "sea" / "twin.jpg").write_bytes((folder / "sea" / "new.jpg").read_bytes())
-    encoder = FakeEncoder()
+    encoder = CountingEncoder()
     report = await index(folder, pool, encoder=encoder)
     assert (report.indexed, report.already_there, report.moved, encoder.seen) == (0, 11, 1, 0)
     after = await uris(connection)
@@ -330,9 +330,9 @@ async def test_a_name_taken_by_another_folder_is_refused(folder: Path, tmp_path:
 
 
 async def test_another_encoder_is_refused_and_both_are_named(folder: Path, pool: Pool) -> None:
-    await index(folder, pool, encoder=FakeEncoder("first/model"))
+    await index(folder, pool, encoder=CountingEncoder("first/model"))
     with pytest.raises(EncoderMismatchError, match=r"first/model.*second/model"):
-        await index(folder, pool, encoder=FakeEncoder("second/model"))
+        await index(folder, pool, encoder=CountingEncoder("second/model"))
 
 
 async def test_an_empty_folder_is_no_error_and_a_missing_one_is(tmp_path: Path, pool: Pool) -> None:
@@ -378,7 +378,7 @@ async def test_a_cancelled_run_keeps_whole_batches_and_leaves_nothing_running(
     tmp_path: Path, pool: Pool, connection: Connection
 ) -> None:
     write_pictures(tmp_path / "photos", 40)
-    encoder = FakeEncoder(seconds_a_batch=0.05)
+    encoder = CountingEncoder(seconds_a_batch=0.05)
     before = asyncio.all_tasks()
     running = asyncio.create_task(index(tmp_path / "photos", pool, encoder=encoder, batch_size=4))
     while encoder.seen < 12:
@@ -400,7 +400,7 @@ async def test_what_is_decoded_ahead_is_bounded(
 ) -> None:
     write_pictures(tmp_path / "photos", 120)
     decoded, most_ahead = 0, 0
-    encoder = FakeEncoder(seconds_a_batch=0.02)
+    encoder = CountingEncoder(seconds_a_batch=0.02)
     read_picture = indexing.read_picture
 
     def counted(*arguments: Any, **options: Any) -> Any:
@@ -419,7 +419,7 @@ async def test_a_large_picture_reaches_the_encoder_reduced_but_not_too_far(
 ) -> None:
     sizes: list[tuple[int, int]] = []
 
-    class Measuring(FakeEncoder):
+    class Measuring(CountingEncoder):
         def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
             sizes.extend(image.size for image in images)
             return super().encode_images(images)
