@@ -66,18 +66,13 @@ class Preprocessing:
             raise _cannot(f"is not understood: {error}") from error
         if asked.do_resize is False or asked.crop_pct is not None:
             raise _cannot("does not resize, or crops to a fraction, which is not done here")
-        if asked.do_normalize is not False and not (
-            asked.image_mean and asked.image_std and all(asked.image_std)
-        ):
-            raise _cannot("normalises without an image_mean and an image_std other than zero")
         size_px, resize_mode, edge_px = _read_sizes(asked)
+        mean, std = _read_normalisation(asked)
         return cls(
             size_px=size_px,
             resize_mode=resize_mode,
-            mean=asked.image_mean
-            if asked.image_mean and asked.do_normalize is not False
-            else (0.0, 0.0, 0.0),
-            std=asked.image_std if asked.image_std and asked.do_normalize is not False else (1.0, 1.0, 1.0),
+            mean=mean,
+            std=std,
             resample=int(asked.resample),
             rescale_factor=asked.rescale_factor if asked.do_rescale is not False else 1.0,
             shortest_edge_px=None if edge_px == min(size_px) else edge_px,
@@ -201,6 +196,15 @@ def _read_sizes(asked: _Processor) -> tuple[tuple[int, int], ResizeMode, int | N
     if asked.do_center_crop and _height_width(asked.crop_size, "crop_size") != size_px:
         raise _cannot(f"squashes to {asked.size} and then crops, which is not done here")
     return size_px, mode, None
+
+
+def _read_normalisation(asked: _Processor) -> tuple[Three, Three]:
+    """Return mean and std; none asked for is a mean of 0 and a std of 1."""
+    if asked.do_normalize is False:
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    if asked.image_mean is None or asked.image_std is None or 0 in asked.image_std:
+        raise _cannot("normalises without an image_mean and an image_std other than zero")
+    return asked.image_mean, asked.image_std
 
 
 def _height_width(size: int | Mapping[str, int | None] | None, key: str) -> tuple[int, int]:
