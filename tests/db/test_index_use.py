@@ -1,0 +1,183 @@
+"""At a real number of rows: the HNSW index answers, k rows come back whenever k match, and they are the nearest."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.db.galleries import Embedding, clustered, id_of, literal
+
+HNSW = "image_embeddings_1_hnsw"
+FILTERS: Mapping[str, tuple[str | None, dict[str, Any] | None]] = {
+    "no filter": (None, None),
+    "attribute of 100 %": (None, {"keeps": ["100 %"]}),
+    "attribute of 50 %": (None, {"even": True}),
+    "attribute of 10 %": (None, {"keeps": ["10 %"]}),
+    "attribute of 1 %": (None, {"keeps": ["1 %"]}),
+    "attribute of 0.1 %": (None, {"keeps": ["0.1 %"]}),
+    "attribute of 0 %": (None, {"keeps": ["nothing"]}),
+    "collection of 89 %": ("most", None),
+    "collection of 10 %": ("10 %", None),
+    "collection of 1 %": ("1 %", None),
+    "collection of 0.1 %": ("0.1 %", None),
+    "collection of 0 %": ("none", None),
+    "collection and attribute": ("most", {"even": True}),
+}
+SEARCH = "select image_id, score from search_images(%s::vector, %s, %s, %s)"
+
+
+@pytest.fixture(scope="module")
+def queries() -> Embedding:
+    return clustered(30, 64, seed=2)
+
+
+def scans_of_index(connection: psycopg.Connection[Any]) -> int:
+    """How often the HNSW index has been used; a session's own counts are published when it asks for it."""
+    connection.execute("select pg_stat_force_next_flush()")
+    row = connection.execute(
+        "select idx_scan from pg_stat_user_indexes where indexrelname = %s", (HNSW,)
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def plan(connection: psycopg.Connection[Any], statement: str, *arguments: object) -> str:
+    rows = connection.execute("explain (costs off) " + statement, arguments).fetchall()
+    return re.sub(r"'\[[^]]*\]'", "'[…]'", "\n".join(row[0] for row in rows))
+
+
+def recall(
+    connection: psycopg.Connection[Any],
+    queries: Embedding,
+    k: int,
+    collection: str | None = None,
+    attributes: dict[str, Any] | None = None,
+) -> float:
+    """Search by index and exactly; return the mean share of the true k nearest that the index found.
+
+    Fails unless as many rows come back as match, best first, each once.
+    """
+    arguments = (k, collection, None if attributes is None else Jsonb(attributes))
+    matches = connection.execute(
+        "select count(*) from gallery where (%s::text is null or collection = %s)"
+        " and (%s::jsonb is null or attributes @> %s)",
+        (collection, collection, arguments[2], arguments[2]),
+    ).fetchone()
+    assert matches is not None
+    shares = []
+    for query in queries:
+        found = connection.execute(SEARCH, (literal(query), *arguments)).fetchall()
+        exact = connection.execute(
+            SEARCH.replace("%s)", "%s, exact => true)"), (literal(query), *arguments)
+        ).fetchall()
+        assert len(found) == len(exact) == min(k, matches[0])
+        assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+        ids = {id_ for id_, _ in found}
+        assert len(ids) == len(found)
+        shares.append(len(ids & {id_ for id_, _ in exact}) / len(exact) if exact else 1.0)
+    return float(np.mean(shares))
+
+
+@pytest.mark.parametrize(
+    "order",
+    ["embedding <=> %s::vector::halfvec", "embedding <=> hybrid_query(%s::vector, %s::vector, 0.3)::halfvec"],
+)
+def test_the_index_serves_the_view(large: psycopg.Connection[Any], queries: Embedding, order: str) -> None:
+    arguments = [literal(query) for query in queries[: order.count("%s")]]
+    assert f"Index Scan using {HNSW}" in plan(
+        large, f"select id from gallery order by {order} limit 5", *arguments
+    )
+
+
+def test_the_index_serves_a_plain_vector_literal(large: psycopg.Connection[Any], queries: Embedding) -> None:
+    statement = f"select uri from gallery order by embedding <=> '{literal(queries[0])}' limit 5"
+    assert f"Index Scan using {HNSW}" in plan(large, statement)
+    assert scans_of_index(large) == 0
+    large.execute(statement)
+    assert scans_of_index(large) == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "scans"),
+    [
+        ("select search_images(%(a)s::vector)", 1),
+        ("select search_images(hybrid_query(%(a)s::vector, %(b)s::vector, 0.6), 10)", 1),
+        ("select search_images(compose_query(array[%(a)s, %(b)s]::vector[], '{2,-1}'), 10)", 1),
+        ("select search_images(%(a)s::vector, 10, collection => 'most')", 1),
+        ("""select search_images(%(a)s::vector, 10, attributes => '{"even": true}')""", 1),
+        ("select search_images(%(a)s::vector, 10, skip => 20)", 1),
+        ("select similar_images('00000000-0000-0000-0000-000000000007', 10)", 1),
+        ("select search_images(%(a)s::vector, exact => true)", 0),
+        (
+            "select search_images(%(a)s::vector, collection => '1 %%')",
+            0,
+        ),  # rare: comparing them all is quicker
+        ("select search_images(%(a)s::vector, 10, skip => 1000)", 0),  # further than ef_search reaches
+    ],
+)
+def test_the_index_serves_the_functions(
+    large: psycopg.Connection[Any], queries: Embedding, statement: str, scans: int
+) -> None:
+    before = scans_of_index(large)
+    large.execute(statement, {"a": literal(queries[0]), "b": literal(queries[1])}).fetchall()
+    assert scans_of_index(large) - before == scans
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_k_rows_come_back_whenever_k_match(
+    large_readonly: psycopg.Connection[Any], queries: Embedding, k: int, name: str
+) -> None:
+    assert recall(large_readonly, queries, k, *FILTERS[name]) >= 0.99
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_thousand_rows_come_back_whenever_they_match(
+    large_readonly: psycopg.Connection[Any], queries: Embedding, name: str
+) -> None:
+    assert recall(large_readonly, queries[:5], 1000, *FILTERS[name]) >= 0.99
+
+
+@pytest.mark.parametrize("share", [0.3, 0.75])
+def test_deleted_pictures_cost_neither_rows_nor_recall(
+    large: psycopg.Connection[Any], queries: Embedding, share: float
+) -> None:
+    large.execute("alter table image_embeddings_1 set (autovacuum_enabled = off)")
+    large.execute(
+        "delete from images where hashint8(('x' || right(id::text, 8))::bit(32)::int8) %% 100 between -%s and %s",
+        (round(50 * share),) * 2,
+    )
+    for k in (1, 10, 100):
+        for name in ("no filter", "attribute of 50 %", "attribute of 10 %", "collection of 1 %"):
+            assert recall(large, queries, k, *FILTERS[name]) >= 0.99, (k, name)
+
+
+@pytest.mark.slow
+def test_replaced_vectors_cost_neither_rows_nor_recall(
+    large: psycopg.Connection[Any], queries: Embedding
+) -> None:
+    large.execute("alter table image_embeddings_1 set (autovacuum_enabled = off)")
+    large.execute(
+        "update image_embeddings set embedding = l2_normalize(embedding + (select embedding from image_embeddings"
+        " where image_id = %s) * array_fill(0.2, array[64])::halfvec)",
+        (id_of(0),),
+    )
+    assert recall(large, queries, 10) >= 0.99
+
+
+def test_pages_follow_each_other(large_readonly: psycopg.Connection[Any], queries: Embedding) -> None:
+    whole = large_readonly.execute(SEARCH, (literal(queries[0]), 200, None, None)).fetchall()
+    pages = [
+        row
+        for skip in range(0, 200, 50)
+        for row in large_readonly.execute(
+            "select image_id, score from search_images(%s::vector, 50, skip => %s)",
+            (literal(queries[0]), skip),
+        ).fetchall()
+    ]
+    assert len({id_ for id_, _ in pages}) >= 198  # a page further down is looked for more widely
+    assert len({id_ for id_, _ in pages} & {id_ for id_, _ in whole}) >= 198
