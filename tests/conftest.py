@@ -39,7 +39,7 @@ def alembic_config(database_url: str) -> Config:
 
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
-    """Not in pytest's own folder: for root, the server is another user, and pytest shuts others out of that one."""
+    """Not in pytest's own folder: root's server is another user, and pytest shuts others out of that one."""
     with tempfile.TemporaryDirectory(prefix="image-retrieval-") as folder:
         yield Path(folder) / "postgres"
         get_server(Path(folder) / "postgres", start=False).cleanup()

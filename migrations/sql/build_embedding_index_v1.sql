@@ -19,11 +19,12 @@ begin
     end if;
     select encoders.dimension into strict dimension from encoders where id = build_embedding_index.encoder_id;
     execute format(
-        'create index %I on %I using hnsw ((embedding::halfvec(%s)) halfvec_cosine_ops) with (m = %s, ef_construction = %s)',
+        'create index %I on %I using hnsw ((embedding::halfvec(%s)) halfvec_cosine_ops)'
+        ' with (m = %s, ef_construction = %s)',
         index_name, partition, dimension, m, ef_construction
     );
     return true;
 end;
 $$;
 
-comment on function build_embedding_index is 'Build the HNSW cosine index over one encoder''s vectors, unless it is there';
+comment on function build_embedding_index is 'Build the HNSW index of one encoder''s vectors, unless it is there';

@@ -14,7 +14,7 @@ declare
     total double precision;
 begin
     if coalesce(cardinality(embeddings), 0) = 0 or cardinality(embeddings) <> coalesce(cardinality(weights), 0) then
-        raise exception 'compose_query: % embeddings and % weights; there must be one weight for each, and at least one',
+        raise exception 'compose_query: % embeddings and % weights; one weight for each is needed, and at least one',
             coalesce(cardinality(embeddings), 0), coalesce(cardinality(weights), 0)
             using errcode = 'invalid_parameter_value';
     end if;

@@ -27,7 +27,7 @@ begin
         from images as i join %I as e on e.image_id = i.id
         %s
     $view$, embedding, vectors, condition);
-    comment on view gallery is 'The pictures and their vectors by the active encoder: order by embedding <=> query limit k';
+    comment on view gallery is 'Pictures and their vectors by the active encoder: order by embedding <=> query limit k';
     comment on column gallery.embedding is 'Unit vector by the active encoder; other columns as in images';
 end;
 $$;

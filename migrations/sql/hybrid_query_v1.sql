@@ -42,4 +42,4 @@ begin
 end;
 $$;
 
-comment on function hybrid_query is 'Unit vector of a question in words (weight alpha) and a picture (weight 1 - alpha)';
+comment on function hybrid_query is 'Unit vector of words (weight alpha) and a picture (weight 1 - alpha)';

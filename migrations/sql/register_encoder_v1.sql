@@ -34,7 +34,8 @@ begin
     -- a partition locks images and then image_embeddings, as store_images does: in this order nobody waits in a circle
     lock table images in share row exclusive mode;
     execute format(
-        'create table %I partition of image_embeddings (constraint %I check (vector_dims(embedding) = %s)) for values in (%s)',
+        'create table %I partition of image_embeddings (constraint %I check (vector_dims(embedding) = %s))'
+        ' for values in (%s)',
         'image_embeddings_' || known, 'image_embeddings_' || known || '_dimension', register_encoder.dimension, known
     );
     if not exists (select from encoders where state = 'active') then
@@ -44,4 +45,4 @@ begin
 end;
 $$;
 
-comment on function register_encoder is 'The id of this encoder, known or new; a new one gets its partition, the first becomes active';
+comment on function register_encoder is 'The id of this encoder, known or new; a new one gets a partition, the first is active';

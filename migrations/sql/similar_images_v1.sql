@@ -20,7 +20,8 @@ begin
     end if;
     select gallery.embedding into query from gallery where gallery.id = similar_images.image_id;
     if query is null then
-        raise exception 'similar_images: there is no picture % in the gallery', image_id using errcode = 'no_data_found';
+        raise exception 'similar_images: there is no picture % in the gallery', image_id
+            using errcode = 'no_data_found';
     end if;
     return query
         select row_number() over (order by others.rank)::integer, others.image_id, others.uri, others.score,

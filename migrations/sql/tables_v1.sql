@@ -16,7 +16,8 @@ create unique index encoders_one_active on encoders (state) where state = 'activ
 comment on table encoders is 'Every model whose vectors are here; at most one is active';
 comment on column encoders.checkpoint is 'Where it was loaded from: a hub name or a folder';
 comment on column encoders.fingerprint is 'SHA-256 over weights, tokenizer and preprocessing: the identity of a model';
-comment on column encoders.preprocessing is 'How a picture is made ready for it: size, resize mode, mean, standard deviation';
+comment on column encoders.preprocessing is
+    'How a picture is made ready for it: size, resize mode, mean, standard deviation';
 comment on column encoders.state is 'loading (being filled), ready, active (what gallery shows), retired';
 comment on column encoders.dimension is 'Length of its vectors; 4000 is the most an HNSW index of halfvec takes';
 
@@ -44,14 +45,16 @@ create table images (
 create index images_collection_uri on images (collection, uri);
 create index images_attributes on images using gin (attributes);
 comment on table images is 'One row a picture';
-comment on column images.id is 'First 128 bits of SHA-256(collection, file bytes), as a version 8 UUID: the content is the key';
+comment on column images.id is
+    'First 128 bits of SHA-256(collection, file bytes), as a version 8 UUID: the content is the key';
 comment on column images.uri is 'Path below the collection''s root, or below the upload store';
 comment on column images.width is 'Pixels, of the upright picture';
 comment on column images.height is 'Pixels, of the upright picture';
 comment on column images.format is 'As decoded, not as the file is called: jpeg, png, webp, …';
 comment on column images.taken_at is 'When the camera says it was taken; null if it does not say';
 comment on column images.perceptual_hash is '64-bit difference hash: near duplicates differ in few bits';
-comment on column images.attributes is 'Anything else known about it, to filter on: search_images(…, attributes => ''{"year": 2019}'')';
+comment on column images.attributes is
+    'Anything else known about it, to filter on: search_images(…, attributes => ''{"year": 2019}'')';
 
 create table captions (
     image_id uuid not null references images (id) on delete cascade,

@@ -1,14 +1,15 @@
 """What people ask: the view gallery, and the functions that rank it."""
 
 from alembic import op
-from sqlalchemy import text
 
 from migrations.files import run_sql
 
 revision = "0002"
 down_revision = "0001"
 
-FUNCTIONS = (
+FILES = (
+    "create_gallery_view_v1",
+    "gallery_v1",
     "register_encoder_v1",
     "activate_encoder_v1",
     "build_embedding_index_v1",
@@ -24,10 +25,7 @@ FUNCTIONS = (
 
 
 def upgrade() -> None:
-    run_sql("create_gallery_view_v1")
-    active = op.get_bind().scalar(text("select id from encoders where state = 'active'"))
-    op.get_bind().execute(text("select create_gallery_view(cast(:active as smallint))"), {"active": active})
-    for name in FUNCTIONS:
+    for name in FILES:
         run_sql(name)
 
 
