@@ -123,24 +123,35 @@ def tiny_naflex(directory: Path, *, seed: int = 0, dimension: int = 64) -> Path:
 
 def tiny_dual_encoder(directory: Path, *, seed: int = 0, dimension: int = 64) -> Path:
     """Write a VisionTextDualEncoderModel of a small ViT and a small BERT: 64 px squashed, 128 tokens."""
+    from transformers import ViTConfig
+
+    return _save_dual_encoder(directory, ViTConfig(**_TOWER, image_size=64, patch_size=16), seed, dimension)
+
+
+def tiny_convolutional(directory: Path, *, seed: int = 0, dimension: int = 64) -> Path:
+    """Write a VisionTextDualEncoderModel of a thin MobileNetV2 and a small BERT: 64 px, 128 tokens."""
+    from transformers import MobileNetV2Config
+
+    vision = MobileNetV2Config(depth_multiplier=0.25, image_size=64, hidden_size=1280)
+    return _save_dual_encoder(directory, vision, seed, dimension)
+
+
+_TOWER = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def _save_dual_encoder(directory: Path, vision: object, seed: int, dimension: int) -> Path:
     from transformers import (
         BertConfig,
         VisionTextDualEncoderConfig,
         VisionTextDualEncoderModel,
-        ViTConfig,
         ViTImageProcessorPil,
     )
 
-    tokens = _save_tokenizer(directory)
-    text = BertConfig(**_TOWER, **tokens, max_position_embeddings=128)
-    vision = ViTConfig(**_TOWER, image_size=64, patch_size=16)
+    text = BertConfig(**_TOWER, **_save_tokenizer(directory), max_position_embeddings=128)
     config = VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=dimension)
     _save_model(VisionTextDualEncoderModel, config, directory, seed)
     ViTImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(directory)
     return directory
-
-
-_TOWER = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
 def _save_tokenizer(
