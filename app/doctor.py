@@ -25,7 +25,8 @@ from db.checks import (
 from db.connection import Connection, host_of, require_versions
 from db.errors import DatabaseUnsuitableError
 from db.gallery import EncoderRow, list_encoders
-from embedding.encoder import fingerprint_of
+from embedding.checkpoints import find_checkpoint
+from embedding.encoder import fingerprint
 from embedding.errors import EncoderUnavailableError
 
 ENOUGH_DISK_BYTES = 2_000_000_000
@@ -138,15 +139,15 @@ def _model(encoder: EncoderRow, settings: Settings) -> Finding:
     """Hold the checkpoint that would be loaded against the gallery's encoder."""
     model = settings.model or encoder.checkpoint
     try:
-        fingerprint = fingerprint_of(model)
+        found = fingerprint(find_checkpoint(model))
     except EncoderUnavailableError as error:
         return Finding("problem", "model", str(error), "bring it back, or name it by IMAGE_RETRIEVAL_MODEL")
-    if fingerprint != encoder.fingerprint:
+    if found != encoder.fingerprint:
         return Finding(
             "problem",
             "model",
             f"the gallery was indexed with {encoder.checkpoint} (fingerprint {encoder.fingerprint[:12]}), but"
-            f" {model} has fingerprint {fingerprint[:12]}",
+            f" {model} has fingerprint {found[:12]}",
             "name the gallery's own by IMAGE_RETRIEVAL_MODEL, or bring its files back as they were",
         )
     return Finding("ok", "model", f"{model} is the gallery's encoder")
@@ -155,12 +156,12 @@ def _model(encoder: EncoderRow, settings: Settings) -> Finding:
 async def _files(connection: Connection, upload_dir: Path) -> Finding:
     missing: list[str] = []
     count = 0
-    async for collection, uri, root in picture_places(connection):
+    async for image, root in picture_places(connection):
         count += 1
         try:
-            await asyncio.to_thread(picture_path, uri, root, upload_dir)
+            picture_path(image, root, upload_dir)  # nothing else runs meanwhile, so no thread is worth it
         except GalleryFileMissingError:
-            missing.append(f"{collection}/{uri}")
+            missing.append(f"{image.collection}/{image.uri}")
     if missing:
         named = ", ".join(missing[:SHOWN]) + (", …" if len(missing) > SHOWN else "")
         return Finding(

@@ -65,6 +65,7 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
         lifespan=[lifespan],
         openapi_config=openapi_config(),
         plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(exception_to_problem_detail_map=problem_map()))],
+        logging_config=None,  # the entry point's business
         request_max_body_size=settings.max_upload_bytes,
         response_headers={"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"},
         compression_config=CompressionConfig(backend="gzip", exclude=["/file$", "/thumbnail$"]),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 
 from db.connection import Connection
+from db.gallery import ImageRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +101,20 @@ async def count_vectors_without_images(connection: Connection, encoder_id: int) 
     )
 
 
-async def picture_places(connection: Connection) -> AsyncIterator[tuple[str, str, str | None]]:
-    """Yield (collection, uri, the collection's root) of every picture."""
+async def picture_places(connection: Connection) -> AsyncIterator[tuple[ImageRow, str | None]]:
+    """Yield every picture with its collection's root."""
     async with connection.transaction(), connection.cursor(name="picture_places") as cursor:
         await cursor.execute(
             """
-            select images.collection, images.uri, collections.root
+            select images.id, images.collection, images.uri, images.width, images.height, images.format,
+                   images.byte_size, images.taken_at, images.perceptual_hash, images.attributes, collections.root
             from image_retrieval.images
             join image_retrieval.collections on collections.name = images.collection
             order by images.collection, images.uri
             """
         )
-        async for row in cursor:
-            yield row
+        async for *image, root in cursor:
+            yield ImageRow(*image), root
 
 
 async def _count(connection: Connection, query: LiteralString, encoder_id: int) -> int:

@@ -30,8 +30,8 @@ async def read_body(
 ) -> tuple[Fields, Picture | None]:
     """Return the fields of a JSON or form body, and the picture in it.
 
-    A form sends the picture as a file; JSON sends it in the field of the same name, as base64 or a data: URI. In
-    a form, attributes are written as JSON ({"year": 2019}), and a list is a field that occurs several times.
+    A form sends the picture as a file; JSON sends it in the field of the same name, as base64 or a data: URI.
+    In a form, attributes are written as JSON ({"year": 2019}), and a list is a field that occurs several times.
 
     Raises:
         QuestionError: a field is missing, unknown, or of the wrong type or range.
@@ -72,7 +72,7 @@ def _convert(values: dict[str, list[str]], fields: type[Fields], picture_field: 
         given = values.pop(field.encode_name, None)
         if given is None:
             continue
-        if field.type == list[str]:
+        if _is_list(field.type):
             plain[field.encode_name] = given
         elif len(given) > 1:
             raise QuestionError(f"the field {field.encode_name} is given {len(given)} times")
@@ -85,6 +85,13 @@ def _convert(values: dict[str, list[str]], fields: type[Fields], picture_field: 
         return msgspec.convert(plain, fields, strict=False)
     except msgspec.ValidationError as error:
         raise QuestionError(f"the form: {error}") from error
+
+
+def _is_list(kind: Any) -> bool:
+    info = msgspec.inspect.type_info(kind)
+    return isinstance(
+        info.type if isinstance(info, msgspec.inspect.Metadata) else info, msgspec.inspect.ListType
+    )
 
 
 def json_object(name: str, value: str) -> dict[str, Any]:
@@ -128,6 +135,7 @@ def documented_body(fields: type[msgspec.Struct], picture_field: str, *, json: b
         whole = {"type": "object", "properties": properties, "additionalProperties": False}
         content["application/json"] = OpenAPIMediaType(schema=cast("Schema", whole))
 
+    @dataclass
     class WithBody(Operation):
         def __post_init__(self) -> None:
             self.request_body = RequestBody(content=content, required=True)

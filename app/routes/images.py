@@ -81,7 +81,7 @@ async def get_similar(
     guards=[may_write],
 )
 async def post_image(request: AnyRequest, service: NamedDependency[Service]) -> Response[ImageAnswer]:
-    """Take a picture into the gallery: 201 if it is new, 200 if it was there; new captions replace the old."""
+    """Take a picture into the gallery: 201 if new, 200 if it was there; new captions replace the old."""
     asked, picture = await read_body(request, UploadRequest, json=False)
     if picture is None:
         raise UploadRefusedError("there is no picture: send it as a file in the field image")

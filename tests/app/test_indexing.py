@@ -204,7 +204,7 @@ async def test_the_same_content_at_two_paths_is_one_picture(
     data = (folder / "00000.jpg").read_bytes()
     for copy in ("00000 copy.jpg", "zz.jpg", "sea/00000.jpg"):
         (folder / copy).write_bytes(data)
-    captions = {"00000 copy.jpg": ["first"], "zz.jpg": ["last"]}
+    captions = {"00000 copy.jpg": ["first"], "00000.jpg": ["second"], "zz.jpg": ["last"]}
     first = await index(folder, pool, captions=captions, batch_size=4)
     assert (first.indexed, first.already_there) == (10, 3)
     again = await index(folder, pool, captions=captions)

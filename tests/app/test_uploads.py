@@ -17,7 +17,7 @@ from app.indexing import index_folder
 from app.uploads import add_image, picture_path, remove_image
 from db.connection import Connection, Pool
 from db.errors import CollectionConflictError
-from db.gallery import Caption, Embedding, ImageRow, captions_of, claim_encoder, find_image
+from db.gallery import Caption, Embedding, ImageRow, captions_of, claim_encoder, find_image, store_images
 from embedding.errors import UnreadableImageError
 from tests.app.pictures import draw, write_pictures
 from tests.encoders import FakeEncoder
@@ -186,14 +186,20 @@ async def test_removing_a_picture_of_a_folder_leaves_its_file(
     assert await find_image(connection, image_id) is None
 
 
-async def test_uploads_and_removals_at_once_leave_rows_and_files_in_step(
-    upload: Upload, pool: Pool, store: Path, connection: Connection
+async def test_an_upload_and_a_removal_at_once_leave_row_and_file_in_step(
+    upload: Upload, pool: Pool, store: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def slowly(*arguments: Any) -> Any:
+        await asyncio.sleep(0.1)  # between the file, which is there, and the row
+        return await store_images(*arguments)
+
     image, _ = await upload(draw(1))
-    for _ in range(10):
-        await asyncio.gather(upload(draw(1)), remove_image(pool, image.id, store), upload(draw(1)))
-        found = await find_image(connection, image.id)
-        assert (files(store) != []) == (found is not None)
+    monkeypatch.setattr(uploads, "store_images", slowly)
+    uploading = asyncio.create_task(upload(draw(1)))
+    await asyncio.sleep(0.05)
+    await remove_image(pool, image.id, store)
+    await uploading
+    assert (files(store) != []) == (await find_image(connection, image.id) is not None)
 
 
 async def test_a_picture_is_served_from_its_own_folder_only(

@@ -1,0 +1,118 @@
+"""A text search over HTTP beside its parts: the encoder alone, the SQL alone.
+
+    python -m benchmarks.http --model CHECKPOINT --images FOLDER [--questions 200]
+
+Limit: HTTP median ≤ encoder alone + SQL alone + 2 ms. The service runs as a user would start it; everything is in a
+temporary data folder.
+"""
+
+import argparse
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from db.connection import make_pool
+from db.embedded import start_embedded
+from db.gallery import search_images
+from embedding.encoder import load_encoder
+
+SUBJECTS = (
+    "a boy",
+    "a girl",
+    "two dogs",
+    "a man in a red shirt",
+    "a crowd",
+    "a cat",
+    "three people",
+    "a woman",
+)
+ACTIONS = (
+    "running on the grass",
+    "jumping into the water",
+    "riding a bicycle",
+    "sitting on a bench",
+    "in the snow",
+)
+
+
+def questions(count: int) -> list[str]:
+    """Return this many different questions of ordinary length."""
+    return [
+        f"{SUBJECTS[number % len(SUBJECTS)]} {ACTIONS[number // 8 % len(ACTIONS)]}, picture {number}"
+        for number in range(count)
+    ]
+
+
+def milliseconds(times: list[float]) -> float:
+    """Return the median in milliseconds."""
+    return 1000 * float(np.median(times))
+
+
+async def measure(model: str, images: Path, count: int, data_dir: Path) -> None:
+    """Index, then ask three ways, and print."""
+    environment = os.environ | {"IMAGE_RETRIEVAL_DATA_DIR": str(data_dir)}
+    program = [sys.executable, "-m", "app.cli"]
+    subprocess.run([*program, "index", images, "--model", model], env=environment, check=True)
+    asked = questions(count)
+
+    server = subprocess.Popen(
+        [*program, "serve", "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    address = next(found[0] for line in server.stdout if (found := re.search(r"http://[\w.:]+", line)))
+    http = []
+    try:
+        with httpx.Client(base_url=address) as client:
+            for timed in (False, True):
+                for text in asked:
+                    started = time.perf_counter()
+                    response = client.get("/api/search", params={"text": text, "k": 10})
+                    if timed:
+                        http.append(time.perf_counter() - started)
+                    response.raise_for_status()
+    finally:
+        server.terminate()
+        server.wait()
+
+    encoder = load_encoder(model)
+    encode, sql = [], []
+    async with make_pool(start_embedded(data_dir / "postgres")) as pool, pool.connection() as connection:
+        for timed in (False, True):
+            for text in asked:
+                started = time.perf_counter()
+                (vector,) = encoder.encode_texts([text])
+                encoded = time.perf_counter()
+                await search_images(connection, text_embedding=vector, k=10)
+                if timed:
+                    encode.append(encoded - started)
+                    sql.append(time.perf_counter() - encoded)
+    parts = milliseconds(encode) + milliseconds(sql)
+    print(
+        f"encoder alone {milliseconds(encode):.2f} ms, SQL alone {milliseconds(sql):.2f} ms, together {parts:.2f} ms"
+    )
+    print(f"over HTTP     {milliseconds(http):.2f} ms: {milliseconds(http) - parts:+.2f} ms (limit +2 ms)")
+
+
+def main() -> None:
+    """Read the arguments and measure in a temporary data folder."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--questions", type=int, default=200)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(measure(arguments.model, arguments.images, arguments.questions, Path(folder)))
+
+
+if __name__ == "__main__":
+    main()
