@@ -141,8 +141,8 @@ def _download(model: str) -> Path:
         raise EncoderUnavailableError(
             f"{model} is neither a folder nor in the cache ({_cache()}), and could not be downloaded "
             f"({why}). Ways out: connect to the network, with HF_HUB_OFFLINE unset; or run "
-            f"`hf download {model}` on a machine that is connected, and pass the folder here (--model PATH); or "
-            "set HF_HOME to where it is cached"
+            f"`hf download {model}` on a machine that is connected, and pass the folder here (--model PATH); "
+            "or set HF_HOME to where it is cached"
         ) from error
     return check_checkpoint(folder)
 

@@ -77,10 +77,11 @@ async def test_a_full_queue_refuses_at_once() -> None:
         assert [row[0] for row in await asyncio.gather(*tasks)] == [0, 1, 2]
 
 
-async def test_a_cancelled_caller_costs_nothing_and_frees_its_place() -> None:
+@pytest.mark.parametrize("max_queued", [2, 8])
+async def test_a_cancelled_caller_costs_nothing_and_frees_its_place(max_queued: int) -> None:
     device = Device()
     device.free.clear()
-    async with MicroBatcher(device.encode, max_batch=8, max_queued=2) as batcher:
+    async with MicroBatcher(device.encode, max_batch=8, max_queued=max_queued) as batcher:
         first = asyncio.create_task(batcher.encode(0))
         await until_busy(device)
         gone, stays = (asyncio.create_task(batcher.encode(number)) for number in (1, 2))
@@ -139,6 +140,18 @@ async def test_stopping_answers_the_running_batch_and_refuses_who_waits() -> Non
     with pytest.raises(EncoderBusyError, match="not running"):
         await batcher.encode(4)
     assert device.batches == [[1]]
+
+
+async def test_who_waits_for_anothers_turn_is_refused_at_the_stop() -> None:
+    device, lock = Device(), asyncio.Lock()
+    await lock.acquire()
+    async with MicroBatcher(device.encode, max_batch=1, max_queued=8, lock=lock) as batcher:
+        waiting = asyncio.create_task(batcher.encode(1))
+        await asyncio.sleep(0.01)
+        asyncio.get_running_loop().call_later(0.01, lock.release)
+    with pytest.raises(EncoderBusyError, match="stopping"):
+        await waiting
+    assert device.batches == []
 
 
 async def test_a_stop_that_is_cut_short_leaves_nobody_waiting() -> None:

@@ -1,5 +1,6 @@
 """How each family reads words, where transformers' tokenizers leave it to the caller."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,6 +43,20 @@ def test_siglip_2_reads_lower_case_alone(tokenizer: Any) -> None:
     gemma = TokenReader(tokenizer, config("siglip", vocabulary=256_000), position_offset=0)
     assert not torch.equal(small.read(["Red DOG"])["input_ids"], small.read(["red dog"])["input_ids"])
     assert torch.equal(gemma.read(["Red DOG"])["input_ids"], gemma.read(["red dog"])["input_ids"])
+
+
+def test_threads_share_a_tokenizer(tokenizer: Any) -> None:
+    """A call sets the tokenizer's truncation and padding, which another thread's call must not see."""
+    reader = TokenReader(tokenizer, config("clip"), position_offset=0)
+    long = "red dog " * 300
+
+    def ask(at: int) -> bool:
+        return (
+            reader.is_truncated(long) if at % 2 else reader.read([long, "red"])["input_ids"].shape == (2, 20)
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(400)))
 
 
 @pytest.mark.parametrize(

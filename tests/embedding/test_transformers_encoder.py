@@ -152,15 +152,13 @@ def test_the_preprocessing_is_json_and_reads_back(encoder: Encoder) -> None:
 def test_threads_share_an_encoder(clip: Path) -> None:
     encoder = load_encoder(str(clip), precision="float32", threads=1)
     texts = [TEXTS[at % 2] * (1 + at) for at in range(12)]
-    expected, cut = encoder.encode_texts(texts), [encoder.is_truncated(text) for text in texts]
+    expected = encoder.encode_texts(texts)
 
-    def ask(at: int) -> None:
-        for _ in range(5):
-            assert encoder.is_truncated(texts[at]) is cut[at]
-            assert encoder.encode_texts([texts[at]])[0] @ expected[at] > 0.9999
+    def ask(at: int) -> float:
+        return float(encoder.encode_texts([texts[at]])[0] @ expected[at])
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(ask, range(len(texts))))
+        assert min(pool.map(ask, list(range(len(texts))) * 5)) > 0.9999
 
 
 def test_every_exif_orientation_embeds_as_the_upright_picture(clip: Path) -> None:
