@@ -22,7 +22,7 @@ from db.checks import (
     read_revision,
     read_versions,
 )
-from db.connection import Connection, host_of, require_versions
+from db.connection import Connection, host_of, prepare_session, require_versions
 from db.errors import DatabaseUnsuitableError
 from db.gallery import EncoderRow, list_encoders
 from embedding.checkpoints import find_checkpoint
@@ -77,6 +77,7 @@ async def _database_findings(connection: Connection, settings: Settings) -> Asyn
         )
         return
     yield Finding("ok", "schema", f"at revision {revision}")
+    await prepare_session(connection)
     async for finding in _vectors(connection):
         yield finding
     for encoder in await list_encoders(connection):

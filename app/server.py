@@ -36,7 +36,10 @@ def run_server(settings: Settings) -> None:
     """
     loop = uvicorn.Config("").get_loop_factory()
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(_serve(settings))
+        try:
+            runner.run(_serve(settings))
+        except KeyboardInterrupt:  # uvicorn raises the signal again after its own clean end
+            logger.info("stopped")
 
 
 async def _serve(settings: Settings) -> None:
@@ -52,9 +55,6 @@ async def _serve(settings: Settings) -> None:
             timeout_graceful_shutdown=SHUTDOWN_WITHIN_S,
         )
         server = AnnouncingServer(config)
-        try:
-            await server.serve()
-        except KeyboardInterrupt:  # uvicorn raises it again after its own clean end
-            logger.info("stopped")
+        await server.serve()
         if not server.started:
             raise SystemExit(2)  # uvicorn has said why: the port is taken, say
