@@ -58,6 +58,8 @@ def match_captions(
         path: the folder that is indexed (or one file).
         root: its collection's root.
     """
+    if not captions:
+        return MatchedCaptions()
     bodies: dict[str, list[str]] = {}
     for name, said in captions.items():
         bodies.setdefault(_normal(name), []).extend(said)
@@ -73,7 +75,8 @@ def match_captions(
                 continue
             used.add(end)
             try:
-                matched.by_uri[uri] = clean_captions(map(Caption, bodies[end]), name=uri)
+                if cleaned := clean_captions(map(Caption, bodies[end]), name=uri):
+                    matched.by_uri[uri] = cleaned
             except UploadRefusedError as error:
                 matched.failed.append(Failure(str(root / uri), str(error)))
             break

@@ -32,6 +32,7 @@ from app.embedding_index import build_index_after_load, drop_index_before_load
 from app.folder import find_pictures
 from app.index_report import Failure, IndexReport
 from app.progress import NoProgress, Progress
+from app.reading import HASHED_PX, read_picture
 from db.connection import Connection, Pool
 from db.gallery import (
     Caption,
@@ -51,15 +52,12 @@ from db.gallery import (
 )
 from embedding.encoder import Encoder
 from embedding.errors import EncoderUnavailableError, ImageError, ImageTooLargeError
-from embedding.images import decode_image, decode_image_with_facts, perceptual_hash
 from embedding.pixel_budget import MAX_PIXELS
 from embedding.preprocessing import Preprocessing
 
-BATCH_SIZE = 64
+CPU_BATCH_SIZE, GPU_BATCH_SIZE = 64, 256
 GROUP_SIZE = 64
 """Files looked up in one go."""
-HASHED_PX = 1024
-"""Shorter side of the pictures that are hashed: one for all encoders, so that the hash is the file's own."""
 MAX_FILE_BYTES = 500_000_000
 """A larger file is not read: 50 megapixels of 16-bit red, green, blue and alpha take 400 MB."""
 
@@ -75,7 +73,7 @@ async def index_folder(
     collection: str | None = None,
     captions: Mapping[str, Sequence[str]] | None = None,
     max_pixels: int = MAX_PIXELS,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Bring the gallery up to date with the pictures in a folder and below it, or with one picture file.
@@ -93,7 +91,7 @@ async def index_folder(
         captions: bodies by picture name, matched as told in app.captions; pictures it names get these
             captions instead of those they had, the others keep theirs.
         max_pixels: the largest picture decoded.
-        batch_size: pictures encoded at once, and stored in one transaction.
+        batch_size: pictures encoded at once, and stored in one transaction; None suits the encoder's device.
         progress: who is told how far it is.
 
     Raises:
@@ -104,6 +102,7 @@ async def index_folder(
     """
     started = time.perf_counter()
     progress = progress or NoProgress()
+    batch_size = batch_size or batch_size_for(encoder)
     path = await asyncio.to_thread(path.resolve, strict=True)
     async with pool.connection() as connection:
         encoder_id = await claim_encoder(
@@ -142,30 +141,9 @@ async def index_folder(
     )
 
 
-def read_picture(
-    data: bytes, *, collection: str, uri: str, max_pixels: int, enough_px: int = HASHED_PX
-) -> tuple[Image.Image, ImageRow]:
-    """Return a picture, its shorter side no longer than need be but at least enough_px, and its row.
-
-    Raises:
-        ImageError: it cannot be decoded.
-    """
-    image, facts = decode_image_with_facts(data, name=uri, max_pixels=max_pixels, enough_px=HASHED_PX)
-    row = ImageRow(
-        id=image_id(collection, data),
-        collection=collection,
-        uri=uri,
-        width=facts.width,
-        height=facts.height,
-        format=facts.format,
-        byte_size=len(data),
-        taken_at=facts.taken_at,
-        perceptual_hash=perceptual_hash(image),
-    )
-    if enough_px > HASHED_PX:
-        return decode_image(data, name=uri, max_pixels=max_pixels, enough_px=enough_px), row
-    shrink = min(image.size) // enough_px
-    return image.reduce(shrink) if shrink > 1 else image, row
+def batch_size_for(encoder: Encoder) -> int:
+    """Return how many pictures to encode at once: enough to keep its device busy, few enough to hold."""
+    return CPU_BATCH_SIZE if encoder.device == "cpu" else GPU_BATCH_SIZE
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from PIL import Image
 
 from app.captions import clean_captions
 from app.errors import GalleryFileMissingError, UploadRefusedError
-from app.indexing import read_picture
+from app.reading import read_picture
 from db.connection import Pool
 from db.gallery import (
     Caption,

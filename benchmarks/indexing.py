@@ -23,7 +23,8 @@ from PIL import Image
 
 from app.database import alembic_config
 from app.folder import find_pictures
-from app.indexing import BATCH_SIZE, index_folder, read_picture
+from app.indexing import batch_size_for, index_folder
+from app.reading import read_picture
 from db.connection import make_pool
 from db.embedded import start_embedded
 from db.gallery import drop_embedding_index, list_encoders
@@ -81,9 +82,10 @@ class TimedEncoder:
 
 def encode_alone(encoder: Encoder, images: list[Image.Image]) -> float:
     """Return pictures a second, batch after batch."""
+    size = batch_size_for(encoder)
     started = time.perf_counter()
-    for start in range(0, len(images), BATCH_SIZE):
-        encoder.encode_images(images[start : start + BATCH_SIZE])
+    for start in range(0, len(images), size):
+        encoder.encode_images(images[start : start + size])
     return len(images) / (time.perf_counter() - started)
 
 
@@ -101,7 +103,7 @@ async def measure(model: Path, folder: Path, count: int, rounds: int, data_dir: 
         (chosen / uri.replace("/", "_")).write_bytes(data)
         image, _ = read_picture(data, collection="", uri=uri, max_pixels=MAX_PIXELS, enough_px=enough_px)
         images.append(image)
-    encode_alone(encoder, images[: 2 * BATCH_SIZE])  # the first batches cost more
+    encode_alone(encoder, images[:128])  # the first batches cost more
     database_url = start_embedded(data_dir / "postgres")
     command.upgrade(alembic_config(database_url), "head")
     alone: list[float] = []

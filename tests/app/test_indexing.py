@@ -134,21 +134,24 @@ async def test_a_path_in_the_captions_file_beats_a_bare_name(
 async def test_captions_that_cannot_be_stored_are_cleaned_or_named(
     folder: Path, pool: Pool, connection: Connection
 ) -> None:
+    await index(folder, pool, captions={"00005.jpg": ["stays"]})
     captions = {
         "00000.jpg": ["nul\0 here", " ", "\0", "half \ud800"],
+        "00005.jpg": ["\0"],
         "00001.jpg": ["x"] * 40_000,
         "00002.jpg": ["xy" * 60_000],
         "00003.jpg": ["ư" * 100_000],
         "00004.jpg": [" ".join(f"đường{number}" for number in range(10_000))[:100_000]],
     }
     report = await index(folder, pool, captions=captions)
-    assert report.indexed == 10
+    assert report.captions_updated == 3
     assert [Path(failure.path).name for failure in report.failed] == ["00001.jpg", "00002.jpg"]
     assert "40,000 captions" in report.failed[0].error
     assert "120,000 characters" in report.failed[1].error
     stored = await said(connection)
     assert stored["00000.jpg"] == ["nul here", "half"]
-    assert stored.keys() == {"00000.jpg", "00003.jpg", "00004.jpg"}
+    assert stored["00005.jpg"] == ["stays"]
+    assert stored.keys() == {"00000.jpg", "00003.jpg", "00004.jpg", "00005.jpg"}
 
 
 async def test_broken_files_are_named_and_cost_the_others_nothing(
