@@ -569,12 +569,16 @@ async def drop_embedding_index(connection: Connection, encoder_id: int) -> None:
 
 
 async def index_build_progress(connection: Connection) -> tuple[int, int] | None:
-    """Return (rows done, rows in all) of an HNSW index being built in this database, or None."""
+    """Return (blocks done, blocks in all) of an index being built on our tables, or None.
+
+    pgvector counts the table's blocks; how many rows there are in all it does not say.
+    """
     cursor = await connection.execute(
         """
-        select tuples_done, tuples_total
+        select blocks_done, blocks_total
         from pg_stat_progress_create_index
-        where datname = current_database() and tuples_total > 0
+        where datname = current_database() and blocks_total > 0
+          and relid in (select oid from pg_class where relnamespace = 'image_retrieval'::regnamespace)
         """
     )
     return await cursor.fetchone()

@@ -48,7 +48,12 @@ def server_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def server(server_folder: Path) -> str:
     """libpq URL of the session's PostgreSQL, in its database postgres."""
-    return start_embedded(server_folder, database="postgres")
+    url = start_embedded(server_folder, database="postgres")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("alter system set fsync = off")  # nothing here outlives the machine
+        connection.execute("alter system set full_page_writes = off")
+        connection.execute("select pg_reload_conf()")
+    return url
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ as $$
 declare
     dimension integer;
     combined vector;
+    heaviest double precision;
     total double precision;
 begin
     if coalesce(cardinality(embeddings), 0) = 0 or cardinality(embeddings) <> coalesce(cardinality(weights), 0) then
@@ -22,11 +23,13 @@ begin
         raise exception 'compose_query: an embedding or a weight is null' using errcode = 'null_value_not_allowed';
     end if;
     dimension := vector_dims(embeddings[1]);
-    select sum(term.embedding * array_fill(term.weight::real, array[dimension])::vector)
+    select max(abs(weight)), sum(abs(weight)) into heaviest, total from unnest(weights) as weight;
+    -- relative to the heaviest, and rounded: in single precision the rest would only underflow
+    select sum(embedding * array_fill(round((weight / heaviest)::numeric, 9)::real, array[dimension])::vector)
     into combined
-    from unnest(embeddings, weights) as term(embedding, weight);
-    select sum(abs(weight)) into total from unnest(weights) as weight;
-    if not vector_norm(combined) > 1e-3 * total then
+    from unnest(embeddings, weights) as term(embedding, weight)
+    where heaviest > 0;
+    if combined is null or vector_norm(combined) < 1e-3 * total / heaviest then
         raise exception 'compose_query: the terms add up to nothing; they cancel each other out, or are zero'
             using errcode = 'data_exception';
     end if;

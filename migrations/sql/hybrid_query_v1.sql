@@ -31,6 +31,7 @@ begin
             raise exception 'hybrid_query: the text embedding has % dimensions, the image embedding %',
                 dimension, vector_dims(image_embedding) using errcode = 'data_exception';
         end if;
+        alpha := round(alpha::numeric, 9);  -- a single-precision weight beyond this would only underflow
         combined := text_embedding * array_fill(alpha::real, array[dimension])::vector
                   + image_embedding * array_fill((1 - alpha)::real, array[dimension])::vector;
     end if;

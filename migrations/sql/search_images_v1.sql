@@ -2,7 +2,8 @@
 --
 --   select * from image_retrieval.search_images((select embedding from image_retrieval.gallery limit 1), 5);
 --
--- query       vector of the active encoder; null is an error, for ordering by null would return arbitrary rows
+-- query       vector of the active encoder, or halfvec, which a vector turns into by itself; null is an error, for
+--             ordering by null would return arbitrary rows
 -- k           number of hits, best first; that many come back whenever that many match
 -- collection  only pictures of this collection
 -- attributes  only pictures whose attributes contain these
@@ -17,7 +18,7 @@
 -- and ties broken, outside the inner scan, where a second sort key would cost the index.
 -- The set clauses make all of it local to the call.
 create function search_images(
-    query vector,
+    query halfvec,
     k integer default 5,
     collection text default null,
     attributes jsonb default null,

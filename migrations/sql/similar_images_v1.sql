@@ -13,7 +13,7 @@ rows 10
 set search_path from current
 as $$
 declare
-    query vector;
+    query halfvec;
 begin
     if k is null or k < 1 then
         raise exception 'similar_images: k is %, it must be at least 1', k using errcode = 'invalid_parameter_value';

@@ -1,4 +1,4 @@
-"""At a real number of rows: the HNSW index answers, k rows come back whenever k match, and the nearest ones."""
+"""At a real number of rows: the HNSW index answers, with k rows whenever k match, and the nearest ones."""
 
 import re
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ SEARCH = "select image_id, score from search_images(%s::vector, %s, %s, %s)"
 
 @pytest.fixture(scope="module")
 def queries() -> Embedding:
-    return clustered(30, 64, seed=2)
+    return clustered(20, 64, seed=2)
 
 
 def scans_of_index(connection: psycopg.Connection[Any]) -> int:

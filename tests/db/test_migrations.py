@@ -300,10 +300,10 @@ def test_new_versions_are_welcome(pgvector: str) -> None:
 async def test_an_old_pgvector_stops_the_pool_and_the_migration(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("update pg_extension set extversion = '0.8.1' where extname = 'vector'")
-    with pytest.raises(DatabaseUnsuitableError, match="pgvector is version 0.8.1; 0.8.4 or newer is needed"):
+    with pytest.raises(DatabaseUnsuitableError, match=r"pgvector is version 0\.8\.1; 0\.8\.4 or newer"):
         async with make_pool(database_url):
             pass
-    with pytest.raises(DatabaseUnsuitableError, match="pgvector is version 0.8.1; 0.8.4 or newer is needed"):
+    with pytest.raises(DatabaseUnsuitableError, match=r"pgvector is version 0\.8\.1; 0\.8\.4 or newer"):
         command.upgrade(alembic_config(database_url), "head")
 
 
@@ -373,7 +373,7 @@ def psql_program() -> Path:
 
 
 def test_merged_sql_files_are_never_edited() -> None:
-    """FROZEN is written with `sha256sum *.sql > FROZEN`: a new file adds a line to it, and no line ever changes."""
+    """FROZEN is written with `sha256sum *.sql > FROZEN`: a new file adds a line, and no line changes."""
     frozen = dict(
         reversed(line.split("  ", 1))
         for line in (SQL_FILES / "FROZEN").read_text(encoding="ascii").splitlines()
