@@ -76,7 +76,6 @@ class QueryEcho(Struct, frozen=True):
     attributes: dict[str, Any] | None
     truncated: bool
     exact: bool
-    ef_search: int
     encoder: EncoderEcho
 
 
@@ -203,7 +202,6 @@ def search_answer(service: Service, question: Question, answer: Answer) -> Searc
             attributes=None if question.filters.attributes is None else dict(question.filters.attributes),
             truncated=answer.truncated,
             exact=question.exact,
-            ef_search=answer.ef_search,
             encoder=EncoderEcho(
                 name=Path(encoder.checkpoint).name,
                 checkpoint=encoder.checkpoint,

@@ -48,7 +48,6 @@ class Answer:
 
     hits: list[Hit]
     truncated: bool
-    ef_search: int
     encode_ms: float
     database_ms: float
     total_ms: float
@@ -85,7 +84,6 @@ async def search(service: Service, question: Question) -> Answer:
     return Answer(
         hits=hits,
         truncated=truncated,
-        ef_search=ef_search(question.k, question.offset),
         encode_ms=1000 * (encoded - started),
         database_ms=1000 * (ended - encoded),
         total_ms=1000 * (ended - started),
@@ -135,11 +133,6 @@ def check_characters(name: str, value: str) -> None:
         raise QuestionError(f"{name} holds a NUL character")
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise QuestionError(f"{name} holds half of a surrogate pair, which is no character")
-
-
-def ef_search(k: int, offset: int) -> int:
-    """Return the hnsw.ef_search that search_images sets for itself; see migrations/sql."""
-    return min(max(4 * (k + offset), 40), 1000)
 
 
 async def _text_embedding(service: Service, question: Question) -> Embedding | None:
