@@ -7,7 +7,7 @@ from uuid import UUID
 
 import numpy as np
 import psycopg
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Embedding = NDArray[np.float32]
 FINGERPRINT = "0123456789abcdef" * 4
@@ -37,7 +37,13 @@ def clustered(n: int, dimension: int, *, seed: int) -> Embedding:
     random = np.random.default_rng(seed)
     rows = (heaps[random.integers(0, 100, n)] + 0.7 * random.standard_normal((n, 16))) @ spread
     rows += 0.3 * random.standard_normal((n, dimension))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return unit_rows(rows)
+
+
+def unit_rows(rows: ArrayLike) -> Embedding:
+    """Return the rows, each at length 1."""
+    given = np.asarray(rows, dtype=np.float64)
+    return (given / np.linalg.norm(given, axis=1, keepdims=True)).astype(np.float32)
 
 
 def register_encoder(
@@ -58,6 +64,7 @@ def fill(
     connection: psycopg.Connection[Any],
     embeddings: Embedding,
     *,
+    uri: Callable[[int], str] = lambda i: f"{i}.jpg",
     captions: Callable[[int], Sequence[str]] = lambda i: [f"picture {i}", f"the one called {i}"],
     collection: Callable[[int], str] = lambda _: "holiday",
     attributes: Callable[[int], dict[str, Any]] = lambda _: {},
@@ -76,7 +83,7 @@ def fill(
         ) as copy:
             for i in range(n):
                 copy.write_row(
-                    (id_of(i), collection(i), f"{i}.jpg", 40, 30, "jpeg", 999, 0, json.dumps(attributes(i)))
+                    (id_of(i), collection(i), uri(i), 40, 30, "jpeg", 999, 0, json.dumps(attributes(i)))
                 )
         with cursor.copy("copy captions (image_id, position, body) from stdin") as copy:
             for i in range(n):

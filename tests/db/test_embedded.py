@@ -75,7 +75,7 @@ def postmaster(folder: Path) -> int | None:
 
 def ask(url: str, statement: str = "select 1") -> object:
     with psycopg.connect(url) as connection:
-        row = connection.execute(statement).fetchone()  # type: ignore[call-overload]
+        row = connection.execute(statement).fetchone()
         assert row is not None
         return row[0]
 

@@ -33,7 +33,7 @@ SETTINGS = (
 
 def value(connection: Psql, statement: str, *arguments: object) -> Any:
     """Return the one value of the one row that a statement answers with."""
-    row = connection.execute(statement, arguments).fetchone()  # type: ignore[call-overload]
+    row = connection.execute(statement, arguments).fetchone()
     assert row is not None
     return row[0]
 
@@ -461,7 +461,7 @@ def test_rows_that_make_no_sense_never_get_in(psql: Psql, statement: str) -> Non
     fill(psql, np.eye(2, dtype=np.float32))
     register_encoder(psql, 3, name="second", fingerprint="cd" * 32)
     with pytest.raises(psycopg.IntegrityError):
-        psql.execute(statement)  # type: ignore[call-overload]
+        psql.execute(statement)
 
 
 def test_deleting_a_picture_deletes_its_captions_and_vectors(small: Psql) -> None:
