@@ -54,9 +54,10 @@ class IndexReport:
 
     def summary(self) -> str:
         """Return it for people: one line, what is worth a line besides, and every failure."""
+        rate = f", {self.images_per_second:,.1f} pictures/s" if self.indexed else ""
         lines = [
             f"{self.collection}: indexed {self.indexed:,}, already there {self.already_there:,},"
-            f" failed {len(self.failed):,}; {self.seconds:,.1f} s, {self.images_per_second:,.1f} pictures/s"
+            f" failed {len(self.failed):,}; {self.seconds:,.1f} s{rate}"
         ]
         for count, what in (
             (self.moved, "found under a new path"),

@@ -4,7 +4,8 @@
 
 Limit: index_folder ≥ 0.85 of the encoder alone. Without a checkpoint it is a ViT-B/32 with random weights, without
 a folder drawn photos of 500 × 375 pixels; everything else is in a temporary data folder. The two take turns, and
-the ratio is the median of the rounds'.
+the ratio is the median of the rounds'. On a machine that others use too, the two last figures of a round tell more:
+how long the encoder was at work, and what part of this process's processor time it had.
 """
 
 import argparse
@@ -110,15 +111,19 @@ async def measure(model: Path, folder: Path, count: int, rounds: int, data_dir: 
     indexed: list[float] = []
     async with make_pool(database_url) as pool:
         for number in range(rounds):
+            cpu_started = time.process_time()
             alone.append(encode_alone(encoder, images))
+            cpu_alone, cpu_started = time.process_time() - cpu_started, time.process_time()
             timed = TimedEncoder(encoder)
             report = await index_folder(chosen, encoder=cast("Encoder", timed), pool=pool)
             assert report.indexed == len(images), report.summary()
             indexed.append(report.images_per_second)
+            cpu_share = cpu_alone / (time.process_time() - cpu_started)
             busy = timed.busy_s * report.images_per_second / len(images)
             print(
                 f"round {number + 1}: encoder alone {alone[-1]:.1f}/s, index_folder {indexed[-1]:.1f}/s,"
-                f" ratio {indexed[-1] / alone[-1]:.3f}, encoder busy {busy:.1%} of the time"
+                f" ratio {indexed[-1] / alone[-1]:.3f}, encoder busy {busy:.1%} of the time,"
+                f" with {cpu_share:.1%} of the processor time"
             )
             again = await index_folder(chosen, encoder=encoder, pool=pool)
             assert again.already_there == len(images), again.summary()

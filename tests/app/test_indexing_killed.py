@@ -74,7 +74,7 @@ def test_a_killed_run_finishes_without_duplicates(database_url: str, tmp_path: P
         stored = 0
         for _ in range(8):
             with start(database_url, folder) as process:
-                time.sleep(chance.uniform(0, whole_run_s / 6))
+                time.sleep(chance.uniform(0, whole_run_s / 4))
                 process.kill()
             pictures, encoded, captioned = connection.execute(WHOLE).fetchone() or (0, 0, 0)
             assert encoded == captioned == pictures >= stored
@@ -102,7 +102,7 @@ def test_a_killed_run_over_changed_and_moved_files_finishes(database_url: str, t
             path.write_bytes(content)
         for _ in range(5):
             with start(database_url, folder) as process:
-                time.sleep(chance.uniform(0, whole_run_s / 6))
+                time.sleep(chance.uniform(0, whole_run_s / 4))
                 process.kill()
         finish(database_url, folder)
         changed = connection.execute(ROWS).fetchall()
