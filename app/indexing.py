@@ -310,8 +310,9 @@ class _Run:
         return asyncio.get_running_loop().run_in_executor(self._decoders, work, uri)
 
     def _failure(self, uri: str, error: ImageError | OSError | str) -> Failure:
-        why = str(error) if isinstance(error, ImageError) else f"{uri}: {getattr(error, 'strerror', error)}"
-        return Failure(str(self.root / uri), why)
+        if not isinstance(error, ImageError):  # which names the file itself
+            error = f"{uri}: {getattr(error, 'strerror', None) or error}"
+        return Failure(str(self.root / uri), str(error))
 
     def _fail(self, failure: Failure) -> None:
         self.failed.append(failure)
