@@ -39,8 +39,8 @@ def scans(connection: psycopg.Connection[Any]) -> tuple[int, int]:
     """Return how often the HNSW index was scanned, and how often all vectors were read, until now."""
     connection.execute("select pg_stat_force_next_flush()")
     row = connection.execute(
-        "select idx_scan, seq_scan from pg_stat_user_indexes join pg_stat_user_tables using (relid)"
-        " where indexrelname = %s",
+        "select pg_stat_user_indexes.idx_scan, seq_scan"
+        " from pg_stat_user_indexes join pg_stat_user_tables using (relid) where indexrelname = %s",
         (HNSW,),
     ).fetchone()
     assert row is not None
@@ -148,6 +148,12 @@ def test_k_rows_come_back_whenever_k_match(
     assert recall(large_readonly, queries, k, *FILTERS[name]) >= 0.99
 
 
+def test_the_hundredth_hit_is_as_good_as_the_tenth(
+    large_readonly: psycopg.Connection[Any], queries: Embedding
+) -> None:
+    assert recall(large_readonly, queries, 100) >= 0.999
+
+
 @pytest.mark.parametrize("name", FILTERS)
 def test_a_thousand_rows_come_back_whenever_they_match(
     large_readonly: psycopg.Connection[Any], queries: Embedding, name: str
@@ -166,6 +172,19 @@ def test_deleted_pictures_cost_neither_rows_nor_recall(
     for k in (1, 10, 100):
         for name in ("no filter", "attribute of 50 %", "attribute of 10 %", "collection of 1 %"):
             assert recall(large, queries, k, *FILTERS[name]) >= 0.99, (k, name)
+
+
+def test_a_filter_that_keeps_only_far_pictures_gives_all_it_should(
+    large: psycopg.Connection[Any], queries: Embedding
+) -> None:
+    """The index gives up after hnsw.max_scan_tuples, here before it has come to any of them."""
+    far = large.execute(
+        """update images set attributes = '{"far": true}' where id in"""
+        " (select id from gallery order by (embedding <=> %s::vector::halfvec) + 0 desc limit 3000)",
+        (literal(queries[0]),),
+    )
+    assert far.rowcount == 3000
+    assert recall(large, queries[:1], 10, None, {"far": True}) == 1
 
 
 @pytest.mark.slow

@@ -189,6 +189,9 @@ def test_the_length_of_a_query_does_not_matter(small: Psql, small_embeddings: Em
 @pytest.mark.parametrize("exact", [False, True])
 def test_equal_pictures_come_in_the_order_of_their_ids(psql: Psql, exact: bool) -> None:
     fill(psql, np.repeat(clustered(2, 4, seed=3), 5, axis=0))
+    psql.execute(
+        "update image_embeddings set embedding = embedding where image_id = %s", (id_of(0),)
+    )  # now last
     query = literal(clustered(1, 4, seed=3)[0])
     hits = psql.execute("select image_id from search_images(%s, 10, exact => %s)", (query, exact)).fetchall()
     assert [hit[0] for hit in hits] == [id_of(i) for i in range(10)]
@@ -398,12 +401,15 @@ def test_accents_as_typed_come_first_and_may_be_left_out(
 
 
 def test_both_unicode_forms_of_an_accent_find_the_same(captioned: Psql) -> None:
-    composed, decomposed = (unicodedata.normalize(form, "đường phố") for form in ("NFC", "NFD"))
+    composed, decomposed = (unicodedata.normalize(form, "dương") for form in ("NFC", "NFD"))
     assert composed != decomposed
+    assert captions_found(captioned, composed)[0] == VIETNAMESE[1]
     assert captions_found(captioned, composed) == captions_found(captioned, decomposed)
     captioned.execute("update captions set body = normalize(body, nfd)")
-    assert len(captions_found(captioned, composed)) == len(captions_found(captioned, decomposed)) == 2
-    assert unicodedata.normalize("NFC", captions_found(captioned, decomposed)[0]) == VIETNAMESE[2]
+    for words in (composed, decomposed):
+        found = [unicodedata.normalize("NFC", caption) for caption in captions_found(captioned, words)]
+        assert found[0] == VIETNAMESE[1]
+        assert set(found[1:]) == {VIETNAMESE[0], VIETNAMESE[2], VIETNAMESE[3]}
 
 
 def test_a_picture_is_found_once_by_its_best_caption(captioned: Psql) -> None:
