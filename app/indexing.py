@@ -33,13 +33,13 @@ from app.folder import find_pictures
 from app.index_report import Failure, IndexReport
 from app.progress import NoProgress, Progress
 from app.reading import HASHED_PX, read_picture
+from app.service import claim
 from db.connection import Connection, Pool
 from db.gallery import (
     Caption,
     Embedding,
     ImageRow,
     claim_collection,
-    claim_encoder,
     collection_roots,
     delete_replaced,
     image_id,
@@ -105,14 +105,7 @@ async def index_folder(
     batch_size = batch_size or batch_size_for(encoder)
     path = await asyncio.to_thread(path.resolve, strict=True)
     async with pool.connection() as connection:
-        encoder_id = await claim_encoder(
-            connection,
-            name=Path(encoder.checkpoint).name,
-            checkpoint=encoder.checkpoint,
-            fingerprint=encoder.fingerprint,
-            dimension=encoder.dimension,
-            preprocessing=encoder.preprocessing(),
-        )
+        encoder_id = await claim(connection, encoder)
         collection, root = await _claim_place(connection, path, collection)
     uris, unusable = await asyncio.to_thread(find_pictures, path, root)
     matched = await asyncio.to_thread(match_captions, captions or {}, uris, path=path, root=root)
