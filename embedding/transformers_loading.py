@@ -63,9 +63,8 @@ def load_dual_encoder(directory: Path, *, device: str, precision: str) -> DualEn
             f"{directory} lacks {len(missing)} of the model's weights ({missing[0]}, …): it is another "
             "model's, or was not saved whole; save it again, or choose another checkpoint"
         )
-    convolutional = (
-        sum(isinstance(module, nn.Conv2d) for module in model.modules()) > 1
-    )  # one cuts the patches
+    # A transformer has one convolution at most, which cuts its patches.
+    convolutional = sum(isinstance(module, nn.Conv2d) for module in model.modules()) > 1
     if convolutional:
         model = model.to(memory_format=torch.channels_last)
         for name, part in model.named_children():
@@ -124,16 +123,20 @@ def _processor_has_bfloat16() -> bool:
 
 def _attempt(kind: Any, directory: Path, **settings: object) -> Any:
     """Return kind.from_pretrained(directory), its failures as one of ours."""
+    what = {"AutoTokenizer": "tokenizer", "AutoImageProcessor": "image processor"}.get(kind.__name__, "model")
     try:
         return kind.from_pretrained(directory, **_LOCAL, **settings)
-    except Exception as error:  # damaged files raise anything, and tokenizers a bare Exception
-        what = {"AutoTokenizer": "tokenizer", "AutoImageProcessor": "image processor"}.get(
-            kind.__name__, "model"
-        )
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except ImportError as error:  # SigLIP's first tokenizer needs sentencepiece and protobuf
+        why = str(error).strip().split(" but ")[0]
         raise EncoderUnavailableError(
-            f"the {what} in {directory} cannot be loaded: {why} Copy or download the checkpoint "
-            "again, or choose another"
+            f"the {what} in {directory} cannot be loaded: {why}, which is not installed; install it with pip "
+            "(for SentencePiece: pip install sentencepiece protobuf), or choose another checkpoint"
+        ) from error
+    except Exception as error:  # damaged files raise anything, and tokenizers a bare Exception
+        why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise EncoderUnavailableError(
+            f"the {what} in {directory} cannot be loaded: {why}. Copy or download the checkpoint again, or "
+            "choose another"
         ) from error
 
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,15 @@ def test_a_damaged_checkpoint_is_refused_with_what_is_wrong_and_the_way_out(
         load_encoder(str(checkpoint))
     assert str(checkpoint) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(find_spec("sentencepiece") is not None, reason="it is there")
+def test_a_library_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    checkpoint = tiny_siglip(tmp_path / "siglip")
+    path = checkpoint / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tokenizer_class": "SiglipTokenizer"}))
+    with pytest.raises(EncoderUnavailableError, match="SentencePiece.* pip install sentencepiece"):
+        load_encoder(str(checkpoint))
 
 
 @pytest.mark.parametrize(
