@@ -250,7 +250,7 @@ def test_a_library_that_is_not_installed_is_named(tmp_path: Path) -> None:
     checkpoint = tiny_siglip(tmp_path / "siglip")
     path = checkpoint / "tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"tokenizer_class": "SiglipTokenizer"}))
-    with pytest.raises(EncoderUnavailableError, match="SentencePiece.* pip install sentencepiece"):
+    with pytest.raises(EncoderUnavailableError, match=r"SentencePiece.* pip install sentencepiece"):
         load_encoder(str(checkpoint))
 
 
