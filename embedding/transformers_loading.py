@@ -2,9 +2,9 @@
 
 Safetensors alone, from the folder alone: no pickle, no code from the checkpoint, no network.
 
-What pays was measured on four cores with AVX512-BF16. A ViT-B/32 is 2.8 times as fast in bfloat16 as in float32,
-at a cosine of 0.9999 to it. A convolutional tower (MobileNetV2) falls to 0.994, so it stays in float32, in
-channels_last, which is about twice as fast there as the usual layout.
+What pays was measured on four cores with AVX512-BF16. A ViT-B/32 is 2.8 times as fast in bfloat16 as in
+float32, at a cosine of 0.9999 to it. A convolutional tower (MobileNetV2) falls to 0.994, so it stays in
+float32, in channels_last, which is about twice as fast there as the usual layout.
 """
 
 import logging
