@@ -2,6 +2,7 @@
 
 * TrainingError
   x CaptionsError               the caller can fix it: a captions file that cannot be read as one
+  x CheckpointFolderError       the caller can fix it: the folder for a checkpoint holds something else
 """
 
 
@@ -11,3 +12,7 @@ class TrainingError(Exception):
 
 class CaptionsError(TrainingError):
     """A captions file is missing or malformed; the message names the file and the line."""
+
+
+class CheckpointFolderError(TrainingError):
+    """A checkpoint is to go where something else is; the message names the folder, nothing was touched."""

@@ -25,13 +25,15 @@ def captions_of(scene: Scene) -> list[Caption]:
 
 
 def phrases_of(scene: Scene) -> list[Caption]:
-    """Return what is true of the scene but leaves things out: one group, the place, a group and the place."""
+    """Return what is true of the scene but leaves much out: a thing, a group, the place, a group there."""
     groups = (scene.first, scene.second)
     english, vietnamese = ENGLISH_PLACES[scene.place], VIETNAMESE_PLACES[scene.place]
     return [
+        *(Caption("en", ENGLISH_THINGS[group.thing][0][group.count > 1]) for group in groups),
         *(Caption("en", _english(group, 0)) for group in groups),
         *(Caption("en", f"{_english(group, 1)} {english[0]}") for group in groups),
         Caption("en", english[1]),
+        *(Caption("vi", VIETNAMESE_THINGS[group.thing][0]) for group in groups),
         *(Caption("vi", _vietnamese(group, 0)) for group in groups),
         *(Caption("vi", f"{_vietnamese(group, 1)} {vietnamese[0]}") for group in groups),
         Caption("vi", vietnamese[1]),
