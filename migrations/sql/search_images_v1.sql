@@ -10,12 +10,12 @@
 -- skip        leave out this many hits first
 -- exact       compare with every picture that matches instead of asking the HNSW index
 --
--- The index answers with hnsw.ef_search = clamp(4 (k + skip), 100, 1000), twice the floor under a filter, and goes
--- on scanning until k pictures match. Three cases are compared exactly without being asked: more hits than
--- ef_search can be; a filter so rare that the index would wander through thousands of others to find its few
--- pictures (slower than comparing them, and some are missed); an index scan that gave up before it had k.
--- relaxed_order, because strict_order throws away a nearer picture that turns up late; the hits are sorted anyway,
--- and ties broken, outside the inner scan, where a second sort key would cost the index.
+-- The index looks at hnsw.ef_search candidates: clamp(4 (k + skip), 100, 1000), from 400 under a filter. If too few of
+-- them match, it looks at 1000; if those are or would be too few, every picture that matches is compared. Under a
+-- filter, too few is less than twice what is wanted, for the last candidates are the least sure. hnsw.iterative_scan
+-- is off: of matches that all lie far from the query it met some, but not the nearest (recall 0.4).
+-- A filter that keeps few pictures, and more hits than there are candidates, are compared exactly from the start.
+-- The hits are sorted outside the inner scan, where a second sort key would cost the index.
 -- The set clauses make all of it local to the call.
 create function search_images(
     query halfvec,
@@ -30,7 +30,7 @@ language plpgsql stable
 rows 10
 set search_path from current
 set hnsw.ef_search = 100
-set hnsw.iterative_scan = relaxed_order
+set hnsw.iterative_scan = off
 set plan_cache_mode = force_custom_plan
 set random_page_cost = 1.1
 set jit = off
@@ -41,6 +41,9 @@ declare
     rare constant integer := 2000;
     filtered constant boolean := collection is not null or attributes is not null;
     wanted bigint;
+    needed bigint;
+    candidates integer;
+    matching bigint;
     dimension integer;
     target halfvec;
     hits hit[];
@@ -81,33 +84,39 @@ begin
     end if;
 
     if not exact then
-        perform set_config(
-            'hnsw.ef_search',
-            least(greatest(4 * wanted, case when filtered then 200 else 100 end), most_candidates)::text,
-            true
-        );
-        select array_agg(row(
-            found.place, found.id, found.uri, 1 - found.distance,
-            array(select body from captions where image_id = found.id order by position)
-        )::hit order by found.place)
-        into hits
-        from (
-            -- "+ 0": else the planner takes the index's order, which is only nearly right, for sorted already
-            select row_number() over (order by nearest.distance + 0, nearest.id) as place, nearest.*
+        needed := case when filtered then 2 * wanted else wanted end;
+        foreach candidates in array array[
+            least(greatest(4 * wanted, case when filtered then 400 else 100 end), most_candidates), most_candidates
+        ]
+        loop
+            perform set_config('hnsw.ef_search', candidates::text, true);
+            select max(found.matching),
+                   array_agg(row(
+                       found.place, found.id, found.uri, 1 - found.distance,
+                       array(select body from captions where image_id = found.id order by position)
+                   )::hit order by found.place)
+            into matching, hits
             from (
-                select gallery.id, gallery.uri, gallery.embedding <=> target as distance
-                from gallery
-                where (search_images.collection is null or gallery.collection = search_images.collection)
-                  and (search_images.attributes is null or gallery.attributes @> search_images.attributes)
-                order by gallery.embedding <=> target
-                limit wanted
-            ) as nearest
-        ) as found
-        where found.place > skip;
-        if cardinality(hits) = k then
-            return query select * from unnest(hits);
-            return;
-        end if;
+                -- "+ 0": else the planner takes the index's order, which is only nearly right, for sorted already
+                select row_number() over (order by nearest.distance + 0, nearest.id) as place,
+                       count(*) over () as matching,
+                       nearest.*
+                from (
+                    select gallery.id, gallery.uri, gallery.embedding <=> target as distance
+                    from gallery
+                    where (search_images.collection is null or gallery.collection = search_images.collection)
+                      and (search_images.attributes is null or gallery.attributes @> search_images.attributes)
+                    order by gallery.embedding <=> target
+                    limit needed
+                ) as nearest
+            ) as found
+            where found.place > skip and found.place <= wanted;
+            if matching >= needed then
+                return query select * from unnest(hits);
+                return;
+            end if;
+            exit when coalesce(matching, 0) * most_candidates < needed * candidates;  -- 1000 would be too few as well
+        end loop;
     end if;
 
     return query

@@ -107,6 +107,7 @@ def test_it_outlives_a_killed_user_and_ends_with_the_last(folder: Path) -> None:
     assert postmaster(folder / "postgres") is None
 
 
+@pytest.mark.slow
 def test_it_recovers_from_a_killed_server(folder: Path) -> None:
     user = User(folder / "postgres")
     url = user.url()
@@ -123,6 +124,7 @@ def test_it_recovers_from_a_killed_server(folder: Path) -> None:
     following.leave()
 
 
+@pytest.mark.slow
 def test_a_killed_first_start_is_made_up_for(folder: Path) -> None:
     """initdb writes PG_VERSION early: a folder that has it must nevertheless be whole."""
     for wait_s in (0.3, 0.6, 0.9):
@@ -150,6 +152,7 @@ def test_any_folder_will_do(folder: Path, name: str) -> None:
     assert postmaster(folder / name / "postgres") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locale", ["C", "xx_YY.UTF-8"])
 def test_letters_are_the_same_under_any_locale(folder: Path, locale: str) -> None:
     user = User(folder / "postgres", LC_ALL=locale, LANG=locale)
