@@ -14,7 +14,7 @@
 -- them match, it looks at 1000; if those are or would be too few, every picture that matches is compared. Under a
 -- filter, too few is less than twice what is wanted, for the last candidates are the least sure. hnsw.iterative_scan
 -- is off: of matches that all lie far from the query it met some, but not the nearest (recall 0.4).
--- A filter that keeps few pictures, and more hits than there are candidates, are compared exactly from the start.
+-- More hits than there can be candidates are compared exactly from the start.
 -- The hits are sorted outside the inner scan, where a second sort key would cost the index.
 -- The set clauses make all of it local to the call.
 create function search_images(
@@ -38,7 +38,6 @@ as $$
 #variable_conflict use_column
 declare
     most_candidates constant integer := 1000;  -- hnsw.ef_search goes no higher
-    rare constant integer := 2000;
     filtered constant boolean := collection is not null or attributes is not null;
     wanted bigint;
     needed bigint;
@@ -71,18 +70,6 @@ begin
 
     wanted := k::bigint + skip;
     exact := coalesce(exact, false) or wanted > most_candidates;
-    if filtered and not exact then
-        select count(*) <= greatest(rare, 20 * wanted)
-        into exact
-        from (
-            select
-            from images
-            where (search_images.collection is null or images.collection = search_images.collection)
-              and (search_images.attributes is null or images.attributes @> search_images.attributes)
-            limit greatest(rare, 20 * wanted) + 1
-        ) as matching;
-    end if;
-
     if not exact then
         needed := case when filtered then 2 * wanted else wanted end;
         foreach candidates in array array[

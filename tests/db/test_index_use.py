@@ -130,7 +130,6 @@ def test_the_index_alone_serves_the_functions(
     "statement",
     [
         "select search_images(%s::vector, exact => true)",
-        "select search_images(%s::vector, collection => '1 %%')",  # rare: comparing them all is quicker
         "select search_images(%s::vector, 10, skip => 1000)",  # further than ef_search reaches
     ],
 )
