@@ -66,7 +66,7 @@ async def partition_health(connection: Connection) -> list[PartitionHealth]:
                end
         from image_retrieval.encoders
         left join pg_index
-            on pg_index.indexrelid = to_regclass('image_retrieval.image_embeddings_' || encoders.id || '_hnsw')
+            on indexrelid = to_regclass('image_retrieval.image_embeddings_' || encoders.id || '_hnsw')
         order by encoders.id
         """
     )
@@ -89,7 +89,7 @@ async def count_images_without_vectors(connection: Connection, encoder_id: int) 
 
 
 async def count_vectors_without_images(connection: Connection, encoder_id: int) -> int:
-    """Return how many of this encoder's vectors belong to no picture (foreign keys forbid it, where they hold)."""
+    """Return how many of this encoder's vectors belong to no picture; foreign keys, where held, forbid it."""
     return await _count(
         connection,
         """
@@ -107,7 +107,8 @@ async def picture_places(connection: Connection) -> AsyncIterator[tuple[ImageRow
         await cursor.execute(
             """
             select images.id, images.collection, images.uri, images.width, images.height, images.format,
-                   images.byte_size, images.taken_at, images.perceptual_hash, images.attributes, collections.root
+                   images.byte_size, images.taken_at, images.perceptual_hash, images.attributes,
+                   collections.root
             from image_retrieval.images
             join image_retrieval.collections on collections.name = images.collection
             order by images.collection, images.uri
