@@ -4,7 +4,7 @@
   x ImageError                  the caller can fix it: a picture that we do not decode
     + UnreadableImageError        the bytes are no picture that we decode, or are cut short
     + ImageTooLargeError          more pixels than the budget, read from the header before decoding
-  x EncoderUnavailableError     the operator can fix it: the checkpoint is not there, broken, or of no known kind
+  x EncoderUnavailableError     the operator can fix it: no such checkpoint, broken, or of no known kind
   x EncoderBusyError            wait and try again: the queue before the encoder is full
 """
 

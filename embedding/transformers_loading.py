@@ -107,7 +107,7 @@ def _choose_precision(precision: str, device: torch.device) -> torch.dtype:
         if device.type == "cuda":
             native = torch.cuda.is_bf16_supported(including_emulation=False)
             return torch.bfloat16 if native else torch.float16
-        return torch.bfloat16 if device.type == "cpu" and _processor_has_bfloat16() else torch.float32
+        return torch.bfloat16 if device.type == "cpu" and cpu_computes_bfloat16() else torch.float32
     if precision not in _PRECISIONS:
         raise EncoderUnavailableError(
             f"there is no precision {precision!r}; choose auto, {', '.join(_PRECISIONS)}"
@@ -117,7 +117,7 @@ def _choose_precision(precision: str, device: torch.device) -> torch.dtype:
     return _PRECISIONS[precision]
 
 
-def _processor_has_bfloat16() -> bool:
+def cpu_computes_bfloat16() -> bool:
     """Say whether bfloat16 is multiplied in hardware: AVX512-BF16, AMX, or ARM's BF16."""
     capabilities: dict[str, object] = getattr(
         torch.cpu, "get_capabilities", dict

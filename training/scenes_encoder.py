@@ -25,6 +25,7 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from embedding.preprocessing import Preprocessing, preprocess
+from embedding.transformers_loading import cpu_computes_bfloat16
 from training.errors import CheckpointFolderError
 from training.loss import MAX_LOGIT_SCALE, contrastive_loss
 from training.scenes import Scene, captions_of, draw, phrases_of, training_scenes
@@ -54,7 +55,7 @@ class Recipe:
     warmup_steps: int = 20
     """Of linear warm-up; a cosine down to zero follows."""
     matrix_learning_rate: float = 0.02
-    """Muon's, for the weight matrices. With AdamW alone the shapes took more than twice the steps."""
+    """Muon's, for the weight matrices. AdamW alone took about twice the steps to learn colours and counts."""
     learning_rate: float = 1e-3
     """AdamW's, for everything else."""
     phrase_share: float = 0.35
@@ -64,8 +65,8 @@ class Recipe:
     logit_scale: float = 20.0
     """To begin with; learnt from there."""
     patch_px: int = 16
-    image_width: int = 192
-    image_layers: int = 3
+    image_width: int = 128
+    image_layers: int = 4
     text_width: int = 128
     text_layers: int = 2
     dimension: int = 128
@@ -95,7 +96,8 @@ def train_scenes_encoder(
     receipt = {**asdict(recipe), "drawn_world": _digest_of_the_drawn_world()}
     if _receipt_in(directory) == receipt:
         return directory
-    scenes = training_scenes(recipe.scenes, seed)
+    # no more than the steps will look at: tests take a few steps only
+    scenes = training_scenes(min(recipe.scenes, recipe.steps * recipe.batch_size), seed)
     with torch.random.fork_rng(devices=[]), _shown(progress) as bar:
         torch.manual_seed(seed)
         tokenizer = train_tokenizer(_all_texts(scenes), context=CONTEXT)
@@ -165,10 +167,13 @@ def train(
     for step, batch in enumerate(_batches(len(scenes), recipe, rng)):
         texts = [_random_text(scenes[index], recipe, rng) for index in batch]
         tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-        images = model.get_image_features(pixel_values=pixels[torch.from_numpy(batch)].float())
-        words = model.get_text_features(**tokens)
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_computes_bfloat16()):
+            images = model.get_image_features(pixel_values=pixels[torch.from_numpy(batch)].float())
+            words = model.get_text_features(**tokens)
         loss = contrastive_loss(
-            normalize(images.pooler_output), normalize(words.pooler_output), model.logit_scale.exp()
+            normalize(images.pooler_output.float()),
+            normalize(words.pooler_output.float()),
+            model.logit_scale.exp(),
         )
         model.zero_grad()
         torch.autograd.backward(loss)
