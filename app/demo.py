@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-from training.scenes_encoder import train_scenes_encoder
 
 from app.indexing import index_folder
 from app.progress import show_progress
@@ -18,6 +17,7 @@ from app.settings import Settings
 from embedding.encoder import load_encoder
 from training.captions import load_flickr8k_captions
 from training.scenes import captions_of, draw, gallery, write_gallery
+from training.scenes_encoder import train_scenes_encoder
 
 GALLERY_SIZE = 300
 GALLERY_SEED = 2025
