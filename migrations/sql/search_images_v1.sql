@@ -10,7 +10,7 @@
 -- skip        leave out this many hits first
 -- exact       compare with every picture that matches instead of asking the HNSW index
 --
--- The index looks at hnsw.ef_search candidates: clamp(4 (k + skip), 100, 1000), from 400 under a filter. If too few of
+-- The index looks at hnsw.ef_search candidates: clamp(4 (k + skip), 64, 1000), from 400 under a filter. If too few of
 -- them match, it looks at 1000; if those are or would be too few, every picture that matches is compared. Under a
 -- filter, too few is less than twice what is wanted, for the last candidates are the least sure. hnsw.iterative_scan
 -- is off: of matches that all lie far from the query it met some, but not the nearest (recall 0.4).
@@ -29,7 +29,7 @@ returns setof hit
 language plpgsql stable
 rows 10
 set search_path from current
-set hnsw.ef_search = 100
+set hnsw.ef_search = 64
 set hnsw.iterative_scan = off
 set plan_cache_mode = force_custom_plan
 set random_page_cost = 1.1
@@ -73,7 +73,7 @@ begin
     if not exact then
         needed := case when filtered then 2 * wanted else wanted end;
         foreach candidates in array array[
-            least(greatest(4 * wanted, case when filtered then 400 else 100 end), most_candidates), most_candidates
+            least(greatest(4 * wanted, case when filtered then 400 else 64 end), most_candidates), most_candidates
         ]
         loop
             perform set_config('hnsw.ef_search', candidates::text, true);
