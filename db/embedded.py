@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import psycopg
+from fasteners import InterProcessLock
 from psycopg.sql import SQL, Identifier
 
 from db.errors import DatabaseUnsuitableError
@@ -55,6 +56,8 @@ def start_embedded(folder: Path, *, database: str = DATABASE) -> str:
         folder.parent.mkdir(parents=True, exist_ok=True)
         server = get_server(folder, start=False)
         if server.pgdata not in PostgresServer._instances:
+            # the wheel has one lock file in /tmp for everybody: whoever comes first shuts the others out
+            server._lock = InterProcessLock(folder.with_name(f".{folder.name}.lock"))
             _initialise(server)
             _forget_the_dead(server)
             _start(server)
@@ -86,7 +89,7 @@ def run_psql(folder: Path, database_url: str, arguments: Sequence[str]) -> int:
 
 def _initialise(server: PostgresServer) -> None:
     """Make the data folder once, with our settings; under another name first, so never half made."""
-    with PostgresServer._lock:
+    with server._lock:
         if (server.pgdata / "PG_VERSION").exists():
             return
         unfinished = server.pgdata.with_name(server.pgdata.name + ".unfinished")
@@ -101,7 +104,7 @@ def _initialise(server: PostgresServer) -> None:
 
 def _forget_the_dead(server: PostgresServer) -> None:
     """Strike off processes that died without saying goodbye, so that the last user is known as the last."""
-    with PostgresServer._lock:
+    with server._lock:
         handles = server.global_process_id_list
         if handles.path.exists():
             handles.put([pid for pid in handles._get() if pid == os.getpid() or psutil.pid_exists(pid)])
