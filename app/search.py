@@ -67,10 +67,9 @@ async def search(service: Service, question: Question) -> Answer:
     text_embedding, image_embedding = await asyncio.gather(
         _text_embedding(service, question), _image_embedding(service, question)
     )
-    truncated = question.text is not None and service.encoder.is_truncated(question.text)
     encoded = time.perf_counter()
     async with service.pool.connection() as connection:  # only now: nobody holds one while the encoder works
-        hits = await search_images(
+        asked = search_images(
             connection,
             text_embedding=text_embedding,
             image_embedding=image_embedding,
@@ -80,6 +79,7 @@ async def search(service: Service, question: Question) -> Answer:
             filters=question.filters,
             exact=question.exact,
         )
+        hits, truncated = await asyncio.gather(asked, _is_truncated(service, question))
     ended = time.perf_counter()
     return Answer(
         hits=hits,
@@ -133,6 +133,11 @@ def check_characters(name: str, value: str) -> None:
         raise QuestionError(f"{name} holds a NUL character")
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise QuestionError(f"{name} holds half of a surrogate pair, which is no character")
+
+
+async def _is_truncated(service: Service, question: Question) -> bool:
+    """Count the words' tokens; this thread has time for it while the database searches."""
+    return question.text is not None and service.encoder.is_truncated(question.text)
 
 
 async def _text_embedding(service: Service, question: Question) -> Embedding | None:

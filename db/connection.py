@@ -59,9 +59,18 @@ def make_pool(
         timeout=timeout_s,
         open=False,
         configure=configure,
-        check=AsyncConnectionPool.check_connection,
+        check=_require_open,
         kwargs={"autocommit": True, "application_name": "image-retrieval"},
     )
+
+
+async def _require_open(connection: Connection) -> None:
+    """Raise psycopg.OperationalError if the server has hung up; the pool then takes another connection.
+
+    No round trip, as asking it would be: only what has arrived is read, first its goodbye, then the end.
+    """
+    for _ in range(2):
+        connection.pgconn.consume_input()
 
 
 async def prepare_session(connection: Connection, *, statement_timeout_s: float = 0.0) -> None:

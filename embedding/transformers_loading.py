@@ -21,6 +21,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from embedding.errors import EncoderUnavailableError
+from embedding.packed_linear import pack_linear_layers
 from embedding.tokens import TokenReader
 
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -42,6 +43,8 @@ class DualEncoder:
     image_layout: torch.memory_format
     takes_patches: bool
     """SigLIP 2 NaFlex: the picture comes as patches in its own shape, not as a square."""
+    packed: bool
+    """Its bfloat16 layers are packed for this processor."""
 
 
 def load_dual_encoder(directory: Path, *, device: str, precision: str) -> DualEncoder:
@@ -76,14 +79,17 @@ def load_dual_encoder(directory: Path, *, device: str, precision: str) -> DualEn
                 part.to(dtype)
     else:
         model = model.to(dtype)
+    model = model.to(place).eval().requires_grad_(False)
+    packed = place.type == "cpu" and pack_linear_layers(model)
     return DualEncoder(
-        model=model.to(place).eval().requires_grad_(False),
+        model=model,
         tokens=TokenReader(tokenizer, config, position_offset=_position_offset(model)),
         image_processor=image_processor,
         device=place,
         image_dtype=torch.float32 if convolutional else dtype,
         image_layout=torch.channels_last if convolutional else torch.contiguous_format,
         takes_patches=config.model_type == "siglip2",
+        packed=packed,
     )
 
 

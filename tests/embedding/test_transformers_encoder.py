@@ -96,6 +96,16 @@ def test_bfloat16_agrees_with_float32(checkpoint: Path, encoder: Encoder) -> Non
     assert cosines(faster.encode_texts(TEXTS), encoder.encode_texts(TEXTS)).min() > 0.999
 
 
+def test_short_questions_in_bfloat16_agree_too_and_leave_the_cores_alone(
+    checkpoint: Path, encoder: Encoder
+) -> None:
+    faster = load_encoder(str(checkpoint), precision="bfloat16")
+    cores = torch.get_num_threads()
+    alone = np.concatenate([faster.encode_texts([text]) for text in TEXTS])
+    assert cosines(alone, encoder.encode_texts(TEXTS)).min() > 0.999
+    assert torch.get_num_threads() == cores
+
+
 def test_alone_or_in_a_crowd_an_input_embeds_the_same_and_in_its_place(encoder: Encoder) -> None:
     images = pictures(37)
     singles = np.concatenate([encoder.encode_images([image]) for image in images])
