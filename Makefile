@@ -23,7 +23,7 @@ clean:   ## Remove .venv and caches
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 $(VENV)/.program: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[training]"
 	@touch $@
 $(VENV)/.dev: $(VENV)/.program
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
