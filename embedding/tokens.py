@@ -30,7 +30,8 @@ class TokenReader:
             tokenizer.model_max_length,  # 1e30 where the tokenizer does not know
         )
         """Tokens that the text tower reads, its start and end tokens among them."""
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
+        """transformers' own."""
         self._fixed_length = config.model_type in _FIXED_LENGTH_FAMILIES
         self._lower_case = self._fixed_length and config.text_config.vocab_size >= _GEMMA_VOCABULARY
         self._lock = Lock()  # a call sets the truncation of the tokenizer that all threads share
@@ -57,7 +58,7 @@ class TokenReader:
         if self._lower_case:
             checked = [text.lower() for text in checked]
         with self._lock:
-            return self._tokenizer(checked, truncation=True, max_length=length, **settings)
+            return self.tokenizer(checked, truncation=True, max_length=length, **settings)
 
 
 def _valid(text: str) -> str:

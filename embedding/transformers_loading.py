@@ -55,7 +55,7 @@ def load_dual_encoder(directory: Path, *, device: str, precision: str) -> DualEn
     """
     place = _choose_device(device)
     dtype = _choose_precision(precision, place)
-    with _quiet():
+    with quiet_transformers():
         config = _attempt(transformers.AutoConfig, directory)
         _require_dual_encoder(config, directory)
         tokenizer = _attempt(transformers.AutoTokenizer, directory)
@@ -83,7 +83,7 @@ def load_dual_encoder(directory: Path, *, device: str, precision: str) -> DualEn
     packed = place.type == "cpu" and pack_linear_layers(model)
     return DualEncoder(
         model=model,
-        tokens=TokenReader(tokenizer, config, position_offset=_position_offset(model)),
+        tokens=TokenReader(tokenizer, config, position_offset=position_offset(model)),
         image_processor=image_processor,
         device=place,
         image_dtype=torch.float32 if convolutional else dtype,
@@ -164,7 +164,7 @@ def _require_dual_encoder(config: Any, directory: Path) -> None:
         )
 
 
-def _position_offset(model: nn.Module) -> int:
+def position_offset(model: nn.Module) -> int:
     """Return how many positions come before a text's first: RoBERTa counts on from the padding's id."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
@@ -173,7 +173,7 @@ def _position_offset(model: nn.Module) -> int:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Keep transformers' progress bars, advice and deprecations from those who only wanted to search."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()

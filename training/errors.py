@@ -2,6 +2,7 @@
 
 * TrainingError
   x CaptionsError               the caller can fix it: a captions file that cannot be read as one
+  x StartError                  the caller can fix it: what is to be trained cannot be
   x CheckpointFolderError       the caller can fix it: the folder for a checkpoint holds something else
 """
 
@@ -12,6 +13,10 @@ class TrainingError(Exception):
 
 class CaptionsError(TrainingError):
     """A captions file is missing or malformed; the message names the file and the line."""
+
+
+class StartError(TrainingError):
+    """A checkpoint, or a pair of towers, cannot be trained; the message says which and why."""
 
 
 class CheckpointFolderError(TrainingError):
