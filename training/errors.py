@@ -3,6 +3,7 @@
 * TrainingError
   x CaptionsError               the caller can fix it: a captions file that cannot be read as one
   x StartError                  the caller can fix it: what is to be trained cannot be
+  x EvaluationError             the caller can fix it: what is to be evaluated cannot be
   x CheckpointFolderError       the caller can fix it: the folder for a checkpoint holds something else
 """
 
@@ -17,6 +18,10 @@ class CaptionsError(TrainingError):
 
 class StartError(TrainingError):
     """A checkpoint, or a pair of towers, cannot be trained; the message says which and why."""
+
+
+class EvaluationError(TrainingError):
+    """A set of photos, or a running service, cannot be evaluated as asked; the message says why."""
 
 
 class CheckpointFolderError(TrainingError):
