@@ -4,9 +4,9 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from uuid import UUID
 
 import click
@@ -19,6 +19,7 @@ from app.settings import Settings, describe
 from db.errors import GalleryError
 from embedding.errors import EmbeddingError
 from training.errors import TrainingError
+from training.recipe import PRESETS, RECIPE_FIELDS
 
 Result = TypeVar("Result")
 
@@ -54,6 +55,20 @@ def main(verbose: bool) -> None:
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
+
+
+def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each field of a training recipe; None is "as the preset has it"."""
+    for name, field in reversed(RECIPE_FIELDS.items()):
+        meaning, dashed = field.metadata["meaning"], name.replace("_", "-")
+        if field.type is bool:
+            flag = click.option(f"--{dashed}/--no-{dashed}", default=None, help=meaning)
+        else:
+            choices = get_args(field.type)
+            kind = click.Choice(choices) if choices else field.type
+            flag = click.option(f"--{dashed}", type=kind, default=None, help=meaning)
+        command = flag(command)
+    return command
 
 
 @main.command()
@@ -97,6 +112,137 @@ def index(
     else:
         click.echo(report.summary())
     sys.exit(1 if report.failed else 0)
+
+
+@main.command(context_settings={"show_default": False})
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The photos' folder; shards and parquet files may hold the photos themselves.",
+)
+@click.option(
+    "--captions",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Captions: Flickr8k or Flickr30k text, COCO or Karpathy JSON, webdataset tars, parquet.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="The run's folder; named again after a kill, the run goes on.",
+)
+@click.option(
+    "--model", help="Dual encoder to start from: hub name or folder.  [default: the gallery's default]"
+)
+@click.option("--vision-tower", help="Start from two towers instead: this image model…")
+@click.option("--text-tower", help="…and this text model.")
+@click.option(
+    "--dimension", type=click.IntRange(2), default=512, help="Of two joined towers' space.  [default: 512]"
+)
+@click.option(
+    "--preset",
+    type=click.Choice([*PRESETS]),
+    default="recommended",
+    help="report: the university report's recipe.  [default: recommended]",
+)
+@click.option(
+    "--train-list",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Names of the photos to learn from.  [default: all in no other list]",
+)
+@click.option(
+    "--dev-list",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Names of the photos to score by.  [default: the file's own split, else a tenth]",
+)
+@recipe_options
+def train(model: str | None, vision_tower: str | None, text_tower: str | None, **asked: Any) -> None:
+    """Fine-tune an encoder on captions of one's own, and say what it gained.
+
+    Every setting below that is left out is the preset's.
+    """
+    from app.tuning import TrainingRequest, run_training
+
+    if (vision_tower is None) != (text_tower is None):
+        raise click.UsageError("--vision-tower and --text-tower go together")
+    if model is not None and vision_tower is not None:
+        raise click.UsageError("--model and the two towers exclude each other")
+    recipe = {name: asked.pop(name) for name in RECIPE_FIELDS}
+    request = TrainingRequest(
+        model=model,
+        vision_tower=vision_tower,
+        text_tower=text_tower,
+        asked={name: value for name, value in recipe.items() if value is not None},
+        **asked,
+    )
+    try:
+        run_training(request)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("\nstopped; run the same command again to go on from there", err=True)
+        sys.exit(130)
+
+
+@main.command()
+@click.option(
+    "--captions",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Captions of the photos: any form that `train` takes.",
+)
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The photos' folder; shards and parquet files may hold the photos themselves.",
+)
+@click.option(
+    "--split", help="A file of photo names, one a line; or train, dev or test, if the captions say."
+)
+@click.option("--model", help="Encoder: a hub name or a checkpoint folder.")
+@click.option("--compare", help="Another encoder: say in which figures the two differ beyond chance.")
+@click.option(
+    "--through",
+    type=click.Choice(["encoder", "api"]),
+    default="encoder",
+    help="api: ask a running service, with its index, instead of the encoder alone.",
+)
+@click.option("--url", default="http://127.0.0.1:8000", help="Where the service is.")
+@click.option("--collection", help="The photos' collection in the service.  [default: the folder's name]")
+@click.option("--corruptions", is_flag=True, help="Also with dark, blurred, backlit, cropped, noisy photos.")
+@click.option("--hybrid", is_flag=True, help="Also ask by words and a picture at once.")
+@click.option("--long", "long_texts", is_flag=True, help="Also ask by all captions of a photo at once.")
+@click.option("--image-to-image", is_flag=True, help="Also ask by pictures alone.")
+@click.option("--all", "everything", is_flag=True, help="All four of these.")
+@click.option(
+    "--samples", type=click.IntRange(100, 1_000_000), default=10_000, help="Resamples behind each interval."
+)
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Write SVGs to this folder.")
+@click.option("--strict", is_flag=True, help="Fail (exit code 1) if a single photo cannot be read.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last.")  # fmt: skip
+def evaluate(plots: Path | None, strict: bool, as_json: bool, **asked: Any) -> None:
+    """Say how well an encoder finds photos by their captions, with 95 % intervals.
+
+    Photos that cannot be read are listed and left out; the exit code is 1 if all were.
+    """
+    from app.evaluating import EvaluationRequest, run_evaluation
+    from app.evaluation_report import evaluation_json, print_evaluation
+    from app.progress import show_progress
+
+    request = EvaluationRequest(**asked)
+    with show_progress() as progress:
+        evaluation = run_evaluation(request, Settings.from_env(), progress)
+    if plots is not None:
+        from app.evaluation_plots import write_plots  # matplotlib comes with the extra "training"
+
+        write_plots(evaluation, plots)
+    if as_json:
+        click.echo(msgspec.json.encode(evaluation_json(evaluation)))
+    else:
+        print_evaluation(evaluation)
+    failed = evaluation.ours.failed
+    sys.exit(1 if failed and (strict or not evaluation.ours.photos) else 0)
 
 
 @main.command()

@@ -4,6 +4,7 @@
   x CaptionsError               the caller can fix it: a captions file that cannot be read as one
   x StartError                  the caller can fix it: what is to be trained cannot be
   x EvaluationError             the caller can fix it: what is to be evaluated cannot be
+  x TrainingStoppedError        the caller can fix it: a run cannot begin, or must not go on
   x CheckpointFolderError       the caller can fix it: the folder for a checkpoint holds something else
 """
 
@@ -26,3 +27,7 @@ class EvaluationError(TrainingError):
 
 class CheckpointFolderError(TrainingError):
     """A checkpoint is to go where something else is; the message names the folder, nothing was touched."""
+
+
+class TrainingStoppedError(TrainingError):
+    """A run cannot begin, or must not go on, as it was asked for; the message says why and what to change."""

@@ -67,6 +67,8 @@ class Recipe:
             raise ValueError(f"layer_decay is {self.layer_decay}; it goes from above 0 to 1")
         if self.pairs == "plain" and self.texts_per_photo != 1:
             raise ValueError("texts_per_photo must be 1 with plain pairs: each pair has one caption")
+        if self.freeze == "image+text" and self.lora_rank:
+            raise ValueError("lora_rank needs a tower that is not frozen")
         if self.loss == "sigmoid" and self.distillation:
             raise ValueError("distillation goes with the loss infonce")
 
