@@ -1,4 +1,8 @@
-"""How well an encoder finds pictures by words and words by pictures, by the field's convention."""
+"""How well an encoder finds pictures by words and words by pictures, by the field's convention.
+
+A tie counts against us everywhere. Other figures than recall, and intervals, are made of these ranks by
+training.metrics and training.bootstrap; training.questions asks in other ways.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -65,15 +69,22 @@ def recall_at_k(ranks: NDArray[np.int64], k: int) -> float:
 
 
 def ranks_of_images(
-    text_embeddings: Embeddings, image_embeddings: Embeddings, image_of_text: NDArray[np.int64]
+    text_embeddings: Embeddings,
+    image_embeddings: Embeddings,
+    image_of_text: NDArray[np.int64],
+    *,
+    left_out: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """Return int64 (texts,): the rank, from 1, at which each text finds its one image among all images.
 
     Embeddings are float32 (texts, d) and (images, d), unit rows; image_of_text is int64 (texts,), a row of
-    the images. Exact. A tie counts against us: an encoder that maps everything to one point finds nothing.
+    the images. left_out, int64 (texts,), is an image that this text does not ask, never its own. Exact. A
+    tie counts against us: an encoder that maps everything to one point finds nothing.
     """
     ranks = []
     for rows, similarity in _similarities(text_embeddings, image_embeddings):
+        if left_out is not None:
+            similarity[np.arange(len(similarity)), left_out[rows]] = -np.inf
         own = similarity[np.arange(len(similarity)), image_of_text[rows]]  # (block,)
         ranks.append((similarity >= own[:, None]).sum(axis=1))
     return np.concatenate(ranks)
@@ -93,6 +104,30 @@ def ranks_of_texts(
         best = np.where(owned, similarity, -np.inf).max(axis=1)  # (block,)
         ranks.append(1 + ((similarity >= best[:, None]) & ~owned).sum(axis=1))
     return np.concatenate(ranks)
+
+
+def ranks_of_each_text(
+    image_embeddings: Embeddings, text_embeddings: Embeddings, image_of_text: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return int64 (texts,): the rank, from 1, at which each text comes among all when its own image asks.
+
+    Arguments and ties as in ranks_of_texts; the texts of one image have ranks of their own, the best of them
+    that of ranks_of_texts.
+    """
+    ranks = np.empty(len(image_of_text), np.int64)
+    for rows, similarity in _similarities(image_embeddings, text_embeddings):
+        texts = np.flatnonzero((image_of_text >= rows[0]) & (image_of_text <= rows[-1]))
+        row = image_of_text[texts] - rows[0]
+        own = similarity[row, texts]
+        order = np.lexsort((-own, row))
+        of_image = np.bincount(row, minlength=len(rows))
+        place = np.arange(len(order)) - (np.cumsum(of_image) - of_image)[row[order]]  # 0 for an image's best
+        ranks[texts[order]] = 1 + place
+        for start in range(0, len(texts), INPUTS_AT_ONCE):  # bounds memory: 64 x texts
+            some = slice(start, start + INPUTS_AT_ONCE)
+            foreign = image_of_text[None, :] != image_of_text[texts[some], None]  # (some, texts)
+            ranks[texts[some]] += ((similarity[row[some]] >= own[some, None]) & foreign).sum(axis=1)
+    return ranks
 
 
 def _similarities(

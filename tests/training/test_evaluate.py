@@ -2,11 +2,20 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from training import evaluate
-from training.evaluate import Recall, evaluate_retrieval, ranks_of_images, ranks_of_texts, recall_at_k
+from training.evaluate import (
+    Recall,
+    evaluate_retrieval,
+    ranks_of_each_text,
+    ranks_of_images,
+    ranks_of_texts,
+    recall_at_k,
+)
 
 CORNERS = np.eye(3, dtype=np.float32)  # three pictures at right angles
 
@@ -64,14 +73,53 @@ def test_an_encoder_that_maps_everything_to_one_point_finds_nothing() -> None:
     assert ranks_of_texts(same, same, own).tolist() == [20] * 20
 
 
+ROWS_WITH_TIES = st.lists(
+    st.integers(-1, 1), min_size=3, max_size=3
+)  # whole numbers: ties, and exact products
+
+
+@given(
+    images=st.lists(ROWS_WITH_TIES, min_size=1, max_size=5),
+    texts=st.lists(st.tuples(st.integers(0, 4), ROWS_WITH_TIES), max_size=9),
+    first=ROWS_WITH_TIES,
+)
+def test_every_text_ranks_where_its_image_would_list_it(
+    images: list[list[int]], texts: list[tuple[int, list[int]]], first: list[int]
+) -> None:
+    owners = [*range(len(images)), *(owner % len(images) for owner, _ in texts)]  # at least one text each
+    rows = np.array([*([first] * len(images)), *(row for _, row in texts)], np.float32)
+    pictures = np.array(images, np.float32)
+    ranks = ranks_of_each_text(pictures, rows, np.array(owners))
+    for image, picture in enumerate(pictures):
+        similarity = rows @ picture
+        # best first; of equals the foreign come first, which is what counts against us
+        listed = sorted(range(len(rows)), key=lambda text: (-similarity[text], owners[text] == image))
+        expected = [place for place, text in enumerate(listed, start=1) if owners[text] == image]
+        own = [text for text in range(len(rows)) if owners[text] == image]
+        assert sorted(ranks[own]) == expected
+        assert all(
+            similarity[one] >= similarity[other] for one in own for other in own if ranks[one] < ranks[other]
+        )
+        assert ranks_of_texts(pictures, rows, np.array(owners))[image] == expected[0]
+
+
+def test_a_picture_that_a_text_does_not_ask_is_in_nobodys_way() -> None:
+    texts = np.stack([unit(3, 2, 1), unit(1, 2, 3)])
+    own, left_out = np.array([1, 1]), np.array([0, 0])
+    assert ranks_of_images(texts, CORNERS, own).tolist() == [2, 2]
+    assert ranks_of_images(texts, CORNERS, own, left_out=left_out).tolist() == [1, 2]
+
+
 def test_ranks_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     images, texts = (rng.standard_normal((n, 8)).astype(np.float32) for n in (20, 50))
     image_of_text = np.sort(np.concatenate([np.arange(20), rng.integers(0, 20, 30)]))
     whole = ranks_of_images(texts, images, image_of_text), ranks_of_texts(images, texts, image_of_text)
+    each = ranks_of_each_text(images, texts, image_of_text)
     monkeypatch.setattr(evaluate, "QUERIES_AT_ONCE", 7)
     assert np.array_equal(whole[0], ranks_of_images(texts, images, image_of_text))
     assert np.array_equal(whole[1], ranks_of_texts(images, texts, image_of_text))
+    assert np.array_equal(each, ranks_of_each_text(images, texts, image_of_text))
 
 
 def test_an_encoder_is_asked_every_caption_and_every_picture() -> None:
