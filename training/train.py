@@ -122,7 +122,7 @@ def train(
             progress.step(step + 1, steps, epoch=epoch, loss=loss, photos_per_s=photos_per_s)
             if writes:
                 line = {"step": step + 1, "epoch": epoch, "loss": loss, "share_of_peak_rate": share}
-                folder.append_step(line | {"logit_scale": float(towers.logit_scale())})
+                folder.append_step(line | {"logit_scale": towers.logit_scale().item()})
             if not math.isfinite(loss):
                 raise TrainingStoppedError(
                     f"the loss of step {step + 1} is {loss}: the learning rates are too high for this model."
