@@ -177,7 +177,8 @@ def train(model: str | None, vision_tower: str | None, text_tower: str | None, *
         **asked,
     )
     try:
-        run_training(request)
+        # torchrun numbers its processes; the first one talks
+        run_training(request, tells=os.environ.get("RANK", "0") == "0")
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except KeyboardInterrupt:

@@ -1,11 +1,10 @@
 """`image-retrieval train`: captions and photos -> a checkpoint of one's own, and what it gained."""
 
 import hashlib
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from app.service import DEFAULT_MODEL
-from training.captions_files import load_captioned_photos
+from training.captions import load_captioned_photos
 from training.dev_recall import DevRecall
 from training.photos import CaptionedPhoto
 from training.recipe import Recipe, choose_recipe
@@ -49,26 +48,27 @@ class TrainingRequest:
     preset: str = "recommended"
     train_list: Path | None = None
     dev_list: Path | None = None
-    asked: dict[str, Any] | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
+    """Fields of Recipe that differ from the preset's."""
 
 
-def run_training(request: TrainingRequest) -> None:
-    """Train, and say what was gained and how to use it.
+def run_training(request: TrainingRequest, *, tells: bool = True) -> None:
+    """Train, and say what was gained and how to use it; of several processes one tells.
 
     Raises:
         TrainingError, EmbeddingError: as load_captioned_photos, the splits, the towers and train say.
         ValueError: a recipe that no run can mean.
     """
+    say = click.echo if tells else _nothing
     photos = load_captioned_photos(request.captions, request.images)
-    splits, data = _choose_photos(photos, request)
+    splits, data = _choose_photos(photos, request, say)
 
     from training.towers import join_towers, open_checkpoint
     from training.train import train
 
-    asked = dict(request.asked or {})
     joined = request.vision_tower is not None
     recipe = _fit_to_photos(
-        choose_recipe(request.preset, joined=joined, asked=asked), len(splits.train), asked
+        choose_recipe(request.preset, joined=joined, asked=request.asked), len(splits.train), request.asked
     )
     if request.vision_tower is not None:
         assert request.text_tower is not None
@@ -77,19 +77,17 @@ def run_training(request: TrainingRequest) -> None:
         )
     else:
         towers = open_checkpoint(request.model or DEFAULT_MODEL)
-    _say(f"training {towers.origin} on {_where()}; the run's folder is {request.out}")
+    say(f"training {towers.origin} on {_where()}; the run's folder is {request.out}")
     identity = {"start": towers.origin, "recipe": asdict(recipe), "data": data}
-    with _shown() as progress:
+    with _shown(tells) as progress:
         run = train(
             towers, splits.train, splits.dev, recipe, RunFolder(request.out),
             identity=identity, progress=progress,
         )  # fmt: skip
-    if not _is_main_process():
-        return
     after = run.epochs[run.best_epoch - 1] if run.best_epoch else run.start
     if run.stopped_early:
-        _say(f"stopped early: no better dev recall for {recipe.patience} epochs")
-    _say(f"best after epoch {run.best_epoch} of {len(run.epochs)}; recall on {len(splits.dev)} dev photos:")
+        say(f"stopped early: no better dev recall for {recipe.patience} epochs")
+    say(f"best after epoch {run.best_epoch} of {len(run.epochs)}; recall on {len(splits.dev)} dev photos:")
     for name, before_way, after_way in (
         ("text → image", run.start.text_to_image, after.text_to_image),
         ("image → text", run.start.image_to_text, after.image_to_text),
@@ -98,12 +96,12 @@ def run_training(request: TrainingRequest) -> None:
             f"R@{k} {one:5.1f} → {other:5.1f}"
             for k, one, other in zip((1, 5, 10), before_way, after_way, strict=True)
         )
-        _say(f"  {name}   {figures}")
-    _say(f"search with it: image-retrieval index PATH --model {request.out}")
+        say(f"  {name}   {figures}")
+    say(f"search with it: image-retrieval index PATH --model {request.out}")
 
 
 def _choose_photos(
-    photos: Sequence[CaptionedPhoto], request: TrainingRequest
+    photos: Sequence[CaptionedPhoto], request: TrainingRequest, say: Callable[[str], None]
 ) -> tuple[Splits, dict[str, Any]]:
     """Split the photos, leave out those that cannot be used, and say what was left out."""
     if request.dev_list is not None:
@@ -115,24 +113,20 @@ def _choose_photos(
     checked = {name: check_photos(getattr(splits, name)) for name in ("train", "dev", "test")}
     failed = [each for of_one in checked.values() for each in of_one.failed]
     for name, reason in failed[:10]:
-        _say(f"left out: {name}: {reason}")
+        say(f"left out: {name}: {reason}")
     if len(failed) > 10:
-        _say(f"left out: {len(failed) - 10} more photos that cannot be read")
+        say(f"left out: {len(failed) - 10} more photos that cannot be read")
     duplicates = find_duplicates(checked)
     usable = without_duplicates(Splits(*(tuple(of_one.photos) for of_one in checked.values())), duplicates)
-    if duplicates:
-        _say(
-            f"{len(duplicates)} photos to learn from are also among those to score by; left out of the former"
-        )
+    if dropped := len(checked["train"].photos) - len(usable.train):
+        say(f"{dropped} photos to learn from are also among those to score by; left out of the former")
     captions = sum(len(photo.captions) for photo in usable.train)
-    _say(
-        f"{len(usable.train):,} photos, {captions:,} captions to learn from; {len(usable.dev):,} to score by"
-    )
+    say(f"{len(usable.train):,} photos, {captions:,} captions to learn from; {len(usable.dev):,} to score by")
     if len(usable.train) < FEW_PHOTOS:
-        _say(
-            f"{len(usable.train)} photos are few: expect a modest gain, and take recall over {len(usable.dev)}"
-            f" photos as good to about ±{100 / max(1, len(usable.dev)) ** 0.5:.0f} points. More photos help"
-            " more than longer training"
+        say(
+            f"{len(usable.train)} photos are few: expect a modest gain. Recall over {len(usable.dev)} photos"
+            f" is good to about ±{100 / max(1, len(usable.dev)) ** 0.5:.0f} points. More photos help more"
+            " than longer training"
         )
     return usable, {
         "photos": len(usable.train),
@@ -152,6 +146,10 @@ def _fit_to_photos(recipe: Recipe, photos: int, asked: dict[str, Any]) -> Recipe
     return replace(recipe, batch_size=min(recipe.batch_size, size))
 
 
+def _nothing(_line: str) -> None:
+    """Tell nobody."""
+
+
 def _digest(splits: Splits) -> str:
     """Return SHA-256 (hex) of which photos and captions there are: other data is another run."""
     digest = hashlib.sha256()
@@ -168,20 +166,12 @@ def _where() -> str:
     return f"the processor ({torch.get_num_threads()} threads)"
 
 
-def _is_main_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _say(line: str) -> None:
-    if _is_main_process():
-        click.echo(line)
-
-
 class _Shown:
     """One bar with loss, rate and time left; on no terminal, a line an epoch."""
 
-    def __init__(self, bars: Bars) -> None:
+    def __init__(self, bars: Bars, tells: bool) -> None:
         self._bars = bars
+        self._tells = tells
         self._task: TaskID | None = None
 
     def step(self, step: int, steps: int, *, epoch: int, loss: float, photos_per_s: float) -> None:
@@ -197,19 +187,18 @@ class _Shown:
         line = f"{name}: dev R@1/5/10 text → image {recall}, image → text {back}"
         if best and epoch:
             line += ", the best so far"
-        if _is_main_process():
+        if self._tells:
             self._bars.console.print(line, highlight=False)
 
 
 @contextmanager
-def _shown() -> Iterator[_Shown]:
-    terminal = sys.stderr.isatty() and _is_main_process()
+def _shown(tells: bool) -> Iterator[_Shown]:
     with Bars(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        disable=not terminal,
+        disable=not (tells and sys.stderr.isatty()),
     ) as bars:
-        yield _Shown(bars)
+        yield _Shown(bars, tells)

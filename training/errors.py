@@ -2,6 +2,7 @@
 
 * TrainingError
   x CaptionsError               the caller can fix it: a captions file that cannot be read as one
+  x SplitError                  the caller can fix it: photos that cannot be split as asked
   x StartError                  the caller can fix it: what is to be trained cannot be
   x EvaluationError             the caller can fix it: what is to be evaluated cannot be
   x TrainingStoppedError        the caller can fix it: a run cannot begin, or must not go on
@@ -15,6 +16,10 @@ class TrainingError(Exception):
 
 class CaptionsError(TrainingError):
     """A captions file is missing or malformed; the message names the file and the line."""
+
+
+class SplitError(TrainingError):
+    """Photos cannot be split as asked; the message names the list and the photos."""
 
 
 class StartError(TrainingError):

@@ -3,7 +3,7 @@
     model.safetensors, config.json, …   the best checkpoint, as any transformers program opens it
     training.json                       the recipe, the data, dev recall of the start and of each epoch
     steps.jsonl                         a line a step: loss, learning rate, temperature
-    resume.safetensors                  weights, optimizer, counters after some step; gone when the run is done
+    resume.safetensors                  weights, optimizer, counters after some step; gone at the end
 
 Each file is written under another name and then renamed, so a killed run leaves whole files.
 """

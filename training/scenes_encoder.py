@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import tempfile
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from embedding.preprocessing import Preprocessing, preprocess
 from embedding.transformers_loading import cpu_computes_bfloat16
+from training.augment_captions import without_accents
 from training.errors import CheckpointFolderError
 from training.loss import MAX_LOGIT_SCALE, contrastive_loss
 from training.scenes import Scene, captions_of, draw, phrases_of, training_scenes
@@ -220,7 +220,7 @@ def _batches(n: int, recipe: Recipe, rng: np.random.Generator) -> Iterator[NDArr
 def _random_text(scene: Scene, recipe: Recipe, rng: np.random.Generator) -> str:
     captions = phrases_of(scene) if rng.random() < recipe.phrase_share else captions_of(scene)
     body = captions[rng.integers(len(captions))].body
-    return _without_accents(body) if rng.random() < recipe.unaccented_share else body
+    return without_accents(body) if rng.random() < recipe.unaccented_share else body
 
 
 def _all_texts(scenes: Sequence[Scene]) -> Iterator[str]:
@@ -229,12 +229,7 @@ def _all_texts(scenes: Sequence[Scene]) -> Iterator[str]:
         for caption in [*captions_of(scene), *phrases_of(scene)]:
             yield caption.body
             if caption.language == "vi":
-                yield _without_accents(caption.body)
-
-
-def _without_accents(text: str) -> str:
-    letters = unicodedata.normalize("NFD", text).replace("đ", "d")  # đ is a letter, not an accented d
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+                yield without_accents(caption.body)
 
 
 def _draw_pixels(scene: Scene, rng: np.random.Generator) -> Tensor:
