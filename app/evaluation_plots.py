@@ -1,17 +1,21 @@
 """An evaluation in three pictures (SVG): recall over k, where photos are found, what bad photos leave."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from numpy.typing import NDArray
 
-from app.evaluating import Answers, Evaluation
+from app.evaluating import Answers, Estimates, Evaluation
+from training.evaluate import recall_at_k
+from training.metrics import Ranks
 
 MOST_K = 100
 COLOURS = ("#3366aa", "#cc7722")
+Numbers = NDArray[np.generic]
 _REPRODUCIBLE = {"Date": None, "Creator": None}
 
 
@@ -22,8 +26,12 @@ def write_plots(evaluation: Evaluation, directory: Path) -> list[Path]:
         OSError: the folder cannot be written to.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    encoders = [evaluation.ours, *([evaluation.other] if evaluation.other else [])]
-    figures = {"recall": _recall(encoders), "ranks": _ranks(encoders), "retention": _retention(evaluation)}
+    encoders = {_name(evaluation.ours): evaluation.ours.ranks}
+    retention = {_name(evaluation.ours): evaluation.estimates}
+    if evaluation.other is not None:
+        name = f"{_name(evaluation.other)} (compared)"
+        encoders[name], retention[name] = evaluation.other.ranks, evaluation.other_estimates
+    figures = {"recall": _recall(encoders), "ranks": _ranks(encoders), "retention": _retention(retention)}
     paths = []
     for name, figure in figures.items():
         if figure is not None:
@@ -32,72 +40,80 @@ def write_plots(evaluation: Evaluation, directory: Path) -> list[Path]:
     return paths
 
 
-def _recall(encoders: Sequence[Answers]) -> Figure | None:
+def _recall(encoders: Mapping[str, Mapping[str, Ranks]]) -> Figure | None:
     """Recall at every k up to 100, both directions, with the k that are usually told marked."""
-    if not encoders[0].ranks:
+    if not all(encoders.values()):
         return None
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _empty(7)
     k = np.arange(1, MOST_K + 1)
-    for answers, colour in zip(encoders, COLOURS, strict=False):
-        for (direction, ranks), line in zip(answers.ranks.items(), ("-", "--"), strict=True):
-            recall = 100 * (ranks[:, None] <= k).mean(axis=0)
-            name = f"{_short(answers)}, {direction.replace('_', ' ')}"
-            axes.plot(k, recall, line, color=colour, label=name)
+    for (name, by_direction), colour in zip(encoders.items(), COLOURS, strict=False):
+        for (direction, ranks), line in zip(by_direction.items(), ("-", "--"), strict=True):
+            recall = np.array([recall_at_k(ranks, int(each)) for each in k])
+            axes.plot(k, recall, line, color=colour, label=f"{name}, {direction.replace('_', ' ')}")
             axes.plot((1, 5, 10), recall[[0, 4, 9]], "o", color=colour, markersize=4)
     axes.set(xscale="log", xlabel="k", ylabel="found among the first k (%)", ylim=(0, 101), xlim=(1, MOST_K))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.grid(alpha=0.3)
+    axes.set_xticks((1, 5, 10, 50, MOST_K), ("1", "5", "10", "50", f"{MOST_K}"))
     axes.legend()
     return figure
 
 
-def _ranks(encoders: Sequence[Answers]) -> Figure | None:
+def _ranks(encoders: Mapping[str, Mapping[str, Ranks]]) -> Figure | None:
     """How many captions find their photo at which rank, in ranges that double."""
-    if not encoders[0].ranks:
+    if not all(encoders.values()):
         return None
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    most = max(int(answers.ranks["text_to_image"].max()) for answers in encoders)
+    figure, axes = _empty(7)
+    of_captions = {name: ranks["text_to_image"] for name, ranks in encoders.items()}
+    most = max(int(ranks.max()) for ranks in of_captions.values())
     edges = 2 ** np.arange(int(np.log2(most)) + 2)
-    places = np.arange(len(edges) - 1)
-    width = 0.8 / len(encoders)
-    for number, (answers, colour) in enumerate(zip(encoders, COLOURS, strict=False)):
-        counted, _ = np.histogram(answers.ranks["text_to_image"], edges)
-        axes.bar(places + number * width, counted, width, color=colour, label=_short(answers), align="edge")
-    labels = [f"{low}" if low == high - 1 else f"{low}–{high - 1}" for low, high in pairwise(edges)]
-    axes.set_xticks(places + 0.4, labels, rotation=45)
+    bars = {name: np.histogram(ranks, edges)[0] for name, ranks in of_captions.items()}
+    _draw_bars(
+        axes, bars, [f"{low}" if high - low == 1 else f"{low}–{high - 1}" for low, high in pairwise(edges)]
+    )
     axes.set(xlabel="rank of the photo", ylabel="captions")
-    axes.grid(alpha=0.3, axis="y")
-    axes.legend()
     return figure
 
 
-def _retention(evaluation: Evaluation) -> Figure | None:
-    """What is left of R@5 when photos are bad, at the three severities, with intervals."""
-    encoders = [(evaluation.ours, evaluation.estimates)]
-    if evaluation.other:
-        encoders.append((evaluation.other, evaluation.other_estimates))
-    places = [place for place in evaluation.estimates if place[0] == "corruptions" and place[2] != "mean"]
+def _retention(encoders: Mapping[str, Estimates]) -> Figure | None:
+    """What is left of R@5 when photos are bad, at each severity, with intervals."""
+    found = next(iter(encoders.values()))
+    places = [place for place in found if place[0] == "corruptions" and place[2] != "mean"]
     if not places:
         return None
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    axes = figure.subplots()
-    at = np.arange(len(places))
-    width = 0.8 / len(encoders)
-    for number, ((answers, found), colour) in enumerate(zip(encoders, COLOURS, strict=False)):
-        kept = [found[place]["retention_at_5"] for place in places]
-        value = np.array([one.value for one in kept])
-        reach = np.abs([[one.value - one.low for one in kept], [one.high - one.value for one in kept]])
-        axes.bar(at + number * width, value, width, color=colour, label=_short(answers), align="edge")
-        axes.errorbar(at + (number + 0.5) * width, value, reach, fmt="none", ecolor="black", capsize=2)
+    figure, axes = _empty(9)
+    kept = {name: [found[place]["retention_at_5"] for place in places] for name, found in encoders.items()}
+    bars = {name: np.array([one.value for one in of_encoder]) for name, of_encoder in kept.items()}
+    reach = {
+        name: np.abs(
+            [[one.value - one.low for one in of_encoder], [one.high - one.value for one in of_encoder]]
+        )
+        for name, of_encoder in kept.items()
+    }
+    _draw_bars(axes, bars, [f"{kind} {severity}" for _, kind, severity in places], reach)
     axes.axhline(100, color="grey", linewidth=0.8)
-    axes.set_xticks(at + 0.4, [f"{kind} {severity}" for _, kind, severity in places], rotation=45)
     axes.set(ylabel="R@5, percent of that on good photos")
-    axes.grid(alpha=0.3, axis="y")
-    axes.legend()
     return figure
 
 
-def _short(answers: Answers) -> str:
+def _empty(width: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _draw_bars(
+    axes: Axes, bars: Mapping[str, Numbers], labels: Sequence[str], reach: Mapping[str, Numbers] | None = None
+) -> None:
+    """Draw a group of bars over each label, one of each encoder; reach (2, labels) goes below and above."""
+    width = 0.8 / len(bars)
+    places = np.arange(len(labels)) - 0.4 + width / 2
+    for number, ((name, heights), colour) in enumerate(zip(bars.items(), COLOURS, strict=False)):
+        ends = None if reach is None else reach[name]
+        axes.bar(places + number * width, heights, width, color=colour, label=name, yerr=ends, capsize=2)
+    axes.set_xticks(range(len(labels)), labels, rotation=45)
+    axes.legend()
+
+
+def _name(answers: Answers) -> str:
     return Path(answers.encoder.checkpoint).name

@@ -54,10 +54,9 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         answer["gallery"] = ours.gallery
     if evaluation.other is not None:
         other = _figures(evaluation.other, evaluation.other_estimates)
-        answer["comparison"] = other | {
-            "encoder": _encoder(evaluation.other),
-            "differences": _nested({place: _verdicts(one) for place, one in evaluation.differences.items()}),
-        }
+        differences = _nested({place: _verdicts(one) for place, one in evaluation.differences.items()})
+        differences["rsum"] = differences["rsum"]["rsum"]
+        answer["comparison"] = other | {"encoder": _encoder(evaluation.other), "differences": differences}
     return answer
 
 
@@ -175,8 +174,11 @@ def _comparison(evaluation: Evaluation, other: Answers) -> Iterator[RenderableTy
     table = Table(
         "",
         "figure",
-        *(Column(heading, justify="right") for heading in ("this", "the other", "difference", "interval")),
-        "",
+        *(
+            Column(heading, justify="right", no_wrap=True)
+            for heading in ("this", "the other", "difference", "interval")
+        ),
+        Column(no_wrap=True),
     )
     for place, found in evaluation.differences.items():
         for name, one in found.items():
@@ -185,8 +187,8 @@ def _comparison(evaluation: Evaluation, other: Answers) -> Iterator[RenderableTy
                 SHORT[name],
                 _number(evaluation.estimates[place][name].value),
                 _number(evaluation.other_estimates[place][name].value),
-                f"{one.value:+.2f}",
-                f"{one.low:+.2f} to {one.high:+.2f}",
+                _number(one.value, sign="+"),
+                f"{_number(one.low, sign='+')} to {_number(one.high, sign='+')}",
                 Text(_verdict(one), style="bold" if one.differs else "dim"),
             )
     yield table
@@ -198,8 +200,9 @@ def _cell(one: Estimate, between: str = "\n") -> Text:
     return Text(_number(one.value)).append(f"{between}{interval}", style="dim")
 
 
-def _number(value: float) -> str:
+def _number(value: float, *, sign: str = "") -> str:
     """Return three or four digits, as the size of the figure asks for."""
     if not math.isfinite(value):
         return "?"
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
+    digits = 1 if abs(value) >= 100 else 2 if abs(value) >= 1 else 3
+    return f"{value:{sign}.{digits}f}"

@@ -7,45 +7,21 @@ agree within 0.2 points; if not, the service is at fault, not the model.
 """
 
 import argparse
-import asyncio
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-import httpx
+from app.evaluating import EvaluationRequest, run_evaluation
+from app.progress import NoProgress
+from app.running_service import AT_ONCE
+from app.settings import Settings
 
-from embedding.encoder import load_encoder
-from embedding.images import decode_image
-from training.captions import load_flickr8k_captions
-from training.evaluate import evaluate_retrieval
-
-KS = (1, 5, 10)
-AT_ONCE = 16
-
-
-async def recall_through_api(address: str, captions: dict[str, list[str]]) -> tuple[dict[int, float], float]:
-    """Return R@k in percent by k, and questions a second."""
-    found = dict.fromkeys(KS, 0)
-    asked = [(name, caption) for name, said in captions.items() for caption in said]
-    gate = asyncio.Semaphore(AT_ONCE)
-    async with httpx.AsyncClient(base_url=address, timeout=60) as client:
-
-        async def ask(name: str, caption: str) -> None:
-            async with gate:
-                response = await client.post("/api/search", json={"text": caption, "k": max(KS)})
-            response.raise_for_status()
-            uris = [hit["uri"] for hit in response.json()["hits"]]
-            for k in KS:
-                found[k] += name in uris[:k]
-
-        started = time.perf_counter()
-        await asyncio.gather(*(ask(name, caption) for name, caption in asked))
-        seconds = time.perf_counter() - started
-    return {k: 100 * found[k] / len(asked) for k in KS}, len(asked) / seconds
+RECALLS = ("recall_at_1", "recall_at_5", "recall_at_10")
 
 
 def main() -> None:
@@ -60,8 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     names = arguments.split.read_text().split()
-    captions = load_flickr8k_captions(arguments.captions)
-    captions = {name: captions[name] for name in names}
+    request = partial(EvaluationRequest, captions=arguments.captions, split=str(arguments.split), samples=100)
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
         photos.mkdir()
@@ -82,20 +57,25 @@ def main() -> None:
             address = next(
                 found[0] for line in server.stdout if (found := re.search(r"http://[\w.:]+", line))
             )
-            served, rate = asyncio.run(recall_through_api(address, captions))
+            started = time.perf_counter()
+            asked = request(through="api", url=address, images=photos)
+            served = run_evaluation(asked, Settings(), NoProgress())
+            seconds = time.perf_counter() - started
         finally:
             server.terminate()
             server.wait()
 
-    encoder = load_encoder(arguments.model)
-    pictures = [decode_image((arguments.images / name).read_bytes(), name=name) for name in names]
-    exact = evaluate_retrieval(encoder, pictures, list(captions.values())).text_to_image
-    offline = {1: exact.recall_at_1, 5: exact.recall_at_5, 10: exact.recall_at_10}
+    exact = run_evaluation(request(model=arguments.model, images=arguments.images), Settings(), NoProgress())
     print(f"{'':24}{'R@1':>8}{'R@5':>8}{'R@10':>8}")
-    for label, figures in (("exact, offline", offline), ("API with HNSW index", served)):
-        print(f"{label:24}" + "".join(f"{figures[k]:8.2f}" for k in KS))
-    worst = max(abs(served[k] - offline[k]) for k in KS)
-    print(f"largest difference {worst:.2f} points (limit 0.2); {rate:.0f} questions/s, {AT_ONCE} at once")
+    figures = [found.estimates["text_to_image",] for found in (exact, served)]
+    for label, found in zip(("exact, offline", "API with HNSW index"), figures, strict=True):
+        print(f"{label:24}" + "".join(f"{found[name].value:8.2f}" for name in RECALLS))
+    worst = max(abs(figures[0][name].value - figures[1][name].value) for name in RECALLS)
+    questions = served.ours.measured["text_to_image",].questions
+    print(
+        f"largest difference {worst:.2f} points (limit 0.2);"
+        f" {questions / seconds:.0f} questions/s, {AT_ONCE} at once, the gallery's listing included"
+    )
 
 
 if __name__ == "__main__":
