@@ -154,7 +154,7 @@ def index(
 @click.option(
     "--dev-list",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Names of the photos to score by.  [default: the file's own split, else a tenth]",
+    help="Names of the photos to score by.  [default: the file's own split, else some by chance]",
 )
 @recipe_options
 def train(model: str | None, vision_tower: str | None, text_tower: str | None, **asked: Any) -> None:

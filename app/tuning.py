@@ -87,7 +87,12 @@ def run_training(request: TrainingRequest, *, tells: bool = True) -> None:
     after = run.epochs[run.best_epoch - 1] if run.best_epoch else run.start
     if run.stopped_early:
         say(f"stopped early: no better dev recall for {recipe.patience} epochs")
-    say(f"best after epoch {run.best_epoch} of {len(run.epochs)}; recall on {len(splits.dev)} dev photos:")
+    if run.best_epoch:
+        say(
+            f"best after epoch {run.best_epoch} of {len(run.epochs)}; recall on {len(splits.dev)} dev photos:"
+        )
+    else:
+        say(f"no epoch was better than the start, which {request.out} holds unchanged; recall on dev photos:")
     for name, before_way, after_way in (
         ("text → image", run.start.text_to_image, after.text_to_image),
         ("image → text", run.start.image_to_text, after.image_to_text),
@@ -109,7 +114,7 @@ def _choose_photos(
     elif any(photo.split for photo in photos):
         splits = split_as_given(photos)
     else:
-        splits = split_at_random(photos)
+        splits = split_at_random(photos, dev_share=0.1 if len(photos) >= FEW_PHOTOS else 0.2)
     checked = {name: check_photos(getattr(splits, name)) for name in ("train", "dev", "test")}
     failed = [each for of_one in checked.values() for each in of_one.failed]
     for name, reason in failed[:10]:
@@ -188,7 +193,7 @@ class _Shown:
         if best and epoch:
             line += ", the best so far"
         if self._tells:
-            self._bars.console.print(line, highlight=False)
+            self._bars.console.print(line, highlight=False, soft_wrap=True)
 
 
 @contextmanager

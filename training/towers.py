@@ -68,6 +68,8 @@ class DualTowers:
                 name: value.contiguous() for name, value in (weights or self.model.state_dict()).items()
             }
             save_file(contiguous, fresh / "model.safetensors", metadata={"format": "pt"})
+            # safetensors lets only its writer read it; the others' mode is what the user's umask wants
+            (fresh / "model.safetensors").chmod((directory / "config.json").stat().st_mode)
             (fresh / "model.safetensors").replace(directory / "model.safetensors")
 
 
