@@ -247,6 +247,37 @@ def evaluate(plots: Path | None, strict: bool, as_json: bool, **asked: Any) -> N
 
 
 @main.command()
+@click.argument("start")
+@click.argument("tuned")
+@click.option(
+    "--images", type=click.Path(exists=True, file_okay=False, path_type=Path), help="The photos' folder."
+)
+@click.option("--captions", type=click.Path(path_type=Path), required=True, help="As train takes them.")
+@click.option(
+    "--dev-list",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Names of the photos to score by.",
+)
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="For the checkpoint."
+)
+@click.option("--allowed-loss", type=float, default=0.5, help="Points of dev recall that may be given up.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def interpolate(start: str, tuned: str, as_json: bool, **asked: Any) -> None:
+    """Go part of the way back from a TUNED checkpoint to its START, which forgets less (WiSE-FT).
+
+    Eleven mixtures are scored on the dev photos, and by how far they still answer general questions as the
+    start did; the one that forgets least among those within the allowed loss is saved.
+    """
+    from app.interpolating import run_interpolation
+
+    say = (lambda _line: None) if as_json else click.echo
+    found = run_interpolation(start, tuned, **asked, say=say)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+
+
+@main.command()
 @click.option("--text", help="Words to search by.")
 @click.option(
     "--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A picture to search by."

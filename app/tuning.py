@@ -61,7 +61,7 @@ def run_training(request: TrainingRequest, *, tells: bool = True) -> None:
     """
     say = click.echo if tells else _nothing
     photos = load_captioned_photos(request.captions, request.images)
-    splits, data = _choose_photos(photos, request, say)
+    splits, data = choose_photos(photos, train_list=request.train_list, dev_list=request.dev_list, say=say)
 
     from training.towers import join_towers, open_checkpoint
     from training.train import train
@@ -105,12 +105,16 @@ def run_training(request: TrainingRequest, *, tells: bool = True) -> None:
     say(f"search with it: image-retrieval index PATH --model {request.out}")
 
 
-def _choose_photos(
-    photos: Sequence[CaptionedPhoto], request: TrainingRequest, say: Callable[[str], None]
+def choose_photos(
+    photos: Sequence[CaptionedPhoto],
+    *,
+    train_list: Path | None,
+    dev_list: Path | None,
+    say: Callable[[str], None],
 ) -> tuple[Splits, dict[str, Any]]:
     """Split the photos, leave out those that cannot be used, and say what was left out."""
-    if request.dev_list is not None:
-        splits = split_by_lists(photos, request.train_list, request.dev_list)
+    if dev_list is not None:
+        splits = split_by_lists(photos, train_list, dev_list)
     elif any(photo.split for photo in photos):
         splits = split_as_given(photos)
     else:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from embedding.images import decode_image
 from embedding.preprocessing import preprocess
@@ -29,30 +30,43 @@ class DevRecall:
         return sum((*self.text_to_image, *self.image_to_text)) / 6
 
 
-@torch.inference_mode()
 def dev_recall(towers: DualTowers, dev: Sequence[CaptionedPhoto], *, device: torch.device) -> DevRecall:
     """Score the towers, which are in eval mode, on photos that decode, with all their captions."""
-    size = towers.preprocessing.enough_px
-    images = []
-    for at in range(0, len(dev), PHOTOS_AT_ONCE):
-        block = [
-            decode_image(photo.source.read(), name=photo.name, enough_px=size)
-            for photo in dev[at : at + PHOTOS_AT_ONCE]
-        ]
-        pixels = torch.from_numpy(preprocess(block, towers.preprocessing)).to(device)
-        images.append(towers.embed_images(pixels).cpu().numpy())
-    texts = [caption for photo in dev for caption in photo.captions]
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # little padding
-    words = np.empty((len(texts), images[0].shape[1]), np.float32)
-    for at in range(0, len(order), TEXTS_AT_ONCE):
-        rows = order[at : at + TEXTS_AT_ONCE]
-        tokens = towers.tokens.read([texts[row] for row in rows])
-        embedded = towers.embed_texts({name: tensor.to(device) for name, tensor in tokens.items()})
-        words[rows] = embedded.cpu().numpy()
+    pictures = embed_photos(towers, dev, device=device)
+    words = embed_captions(towers, [caption for photo in dev for caption in photo.captions], device=device)
     image_of_text = np.repeat(np.arange(len(dev)), [len(photo.captions) for photo in dev])
-    pictures = np.concatenate(images)
     by_text = ranks_of_images(words, pictures, image_of_text)
     by_image = ranks_of_texts(pictures, words, image_of_text)
     return DevRecall(
         [recall_at_k(by_text, k) for k in (1, 5, 10)], [recall_at_k(by_image, k) for k in (1, 5, 10)]
     )
+
+
+@torch.inference_mode()
+def embed_photos(
+    towers: DualTowers, photos: Sequence[CaptionedPhoto], *, device: torch.device
+) -> NDArray[np.float32]:
+    """Return float32 (photos, d), unit rows."""
+    rows = []
+    for at in range(0, len(photos), PHOTOS_AT_ONCE):
+        images = [
+            decode_image(photo.source.read(), name=photo.name, enough_px=towers.preprocessing.enough_px)
+            for photo in photos[at : at + PHOTOS_AT_ONCE]
+        ]
+        pixels = torch.from_numpy(preprocess(images, towers.preprocessing)).to(device)
+        rows.append(towers.embed_images(pixels).cpu().numpy())
+    return np.concatenate(rows)
+
+
+@torch.inference_mode()
+def embed_captions(towers: DualTowers, texts: Sequence[str], *, device: torch.device) -> NDArray[np.float32]:
+    """Return float32 (texts, d), unit rows."""
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # little padding
+    rows = []
+    for at in range(0, len(order), TEXTS_AT_ONCE):
+        tokens = towers.tokens.read([texts[index] for index in order[at : at + TEXTS_AT_ONCE]])
+        embedded = towers.embed_texts({name: tensor.to(device) for name, tensor in tokens.items()})
+        rows.append(embedded.cpu().numpy())
+    embeddings = np.concatenate(rows)
+    embeddings[order] = embeddings.copy()
+    return embeddings
