@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from app.service import DEFAULT_MODEL
+from embedding.encoder import load_encoder
 from training.captions import load_captioned_photos
 from training.dev_recall import DevRecall
+from training.errors import StartError
 from training.photos import CaptionedPhoto
 from training.recipe import Recipe, choose_recipe
 from training.run_folder import RunFolder
@@ -29,6 +32,7 @@ from training.splits import (
     without_duplicates,
 )
 
+LIBRARIES = ("accelerate", "matplotlib", "peft")
 FEW_PHOTOS = 1000
 BATCHES_PER_EPOCH = 8
 """With fewer photos than this many default batches, the batch shrinks instead of the number of steps."""
@@ -59,6 +63,10 @@ def run_training(request: TrainingRequest, *, tells: bool = True) -> None:
         TrainingError, EmbeddingError: as load_captioned_photos, the splits, the towers and train say.
         ValueError: a recipe that no run can mean.
     """
+    if missing := [name for name in LIBRARIES if find_spec(name) is None]:
+        raise StartError(
+            f"training needs {', '.join(missing)}, which is missing: pip install 'image-retrieval[training]'"
+        )
     say = click.echo if tells else _nothing
     photos = load_captioned_photos(request.captions, request.images)
     splits, data = choose_photos(photos, train_list=request.train_list, dev_list=request.dev_list, say=say)
@@ -102,6 +110,16 @@ def run_training(request: TrainingRequest, *, tells: bool = True) -> None:
             for k, one, other in zip((1, 5, 10), before_way, after_way, strict=True)
         )
         say(f"  {name}   {figures}")
+    if tells:
+        from training.report import write_report
+
+        page = write_report(
+            request.out,
+            before=None if towers.joined else load_encoder(towers.origin, precision="float32"),
+            after=load_encoder(str(request.out), precision="float32"),
+            dev=splits.dev,
+        )
+        say(f"what it gained, as a page: {page}")
     say(f"search with it: image-retrieval index PATH --model {request.out}")
 
 

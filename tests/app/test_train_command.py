@@ -51,6 +51,7 @@ def test_a_run_says_what_it_used_what_it_gained_and_what_to_do_next(data: Path, 
     assert story["identity"]["data"]["failed"] == 2
     assert story["identity"]["data"]["photos"] + story["identity"]["data"]["dev_photos"] == 39
     assert load_encoder(str(out)).dimension == 64
+    assert "<html" in (out / "report.html").read_text("utf-8")
     assert (out / "model.safetensors").stat().st_mode == (out / "config.json").stat().st_mode
 
 
