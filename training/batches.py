@@ -181,7 +181,7 @@ def _check(n: int, batch_size: int, drop_last: bool, world_size: int, rank: int,
         raise ValueError(f"a batch of {batch_size} {what} cannot be shared equally by {world_size} processes")
     if _steps(n, batch_size, drop_last) == 0:
         raise ValueError(f"{n} {what} make no batch of {batch_size}; choose a smaller batch_size")
-    if not drop_last and n % batch_size % world_size:
+    if not drop_last and n % world_size:  # which divides batch_size
         raise ValueError(
             f"the last batch, of {n % batch_size} {what}, cannot be shared equally by {world_size} "
             "processes; set drop_last, or choose another batch_size"

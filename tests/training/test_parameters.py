@@ -162,6 +162,26 @@ def test_lower_layers_learn_more_slowly(fresh: Load, family: str, name: str, rat
     assert settings_of(fresh(family), layer_decay=0.5)[name][0] == rate
 
 
+def test_a_towers_stages_are_its_layers_and_not_the_blocks_within() -> None:
+    class Tower(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Linear(2, 2)
+            self.stages = nn.ModuleList(
+                nn.ModuleDict({"blocks": nn.ModuleList(nn.Linear(2, 2) for _ in range(5))}) for _ in range(3)
+            )
+            self.norms = nn.ModuleList(nn.LayerNorm(2) for _ in range(2))
+
+    model = nn.Module()
+    model.vision_model, model.text_model = Tower(), nn.Linear(2, 2)
+    found = settings_of(model, layer_decay=0.5)
+    assert found["vision_model.stem.weight"][0] == 0.125
+    assert found["vision_model.stages.0.blocks.4.weight"][0] == 0.25
+    assert found["vision_model.stages.2.blocks.0.weight"][0] == 1.0
+    assert found["vision_model.norms.0.weight"][0] == 1.0
+    assert found["text_model.weight"][0] == 10.0  # no layers, one rate
+
+
 def test_what_is_frozen_is_in_no_group(fresh: Load) -> None:
     model = fresh("clip")
     freeze(model, "image")
@@ -202,9 +222,11 @@ def running_statistics(model: nn.Module) -> dict[str, Tensor]:
 )
 @pytest.mark.parametrize("family", ["clip", "convolutional"])
 def test_a_frozen_tower_stays_as_it_is(fresh: Load, family: str, what: Any, frozen: set[str]) -> None:
-    model = fresh(family)
+    model = fresh(family).train()
     before = deepcopy(model.state_dict())
     freeze(model, what)
+    for tower in frozen:
+        assert not getattr(model, f"{tower}_model").training
     model.train()
     for tower in ("vision", "text"):
         modules = getattr(model, f"{tower}_model").modules()
@@ -291,12 +313,25 @@ def test_merged_adapters_answer_as_adapters_do(fresh: Load, family: str, towers:
     moved = (adapted - start).abs().amax(dim=1) > 1e-3
     assert moved[:3].tolist() == 3 * ["image" in towers]
     assert moved[3:].tolist() == 3 * ["text" in towers]
+    idle = [name for name, tensor in model.named_parameters() if "lora_B" in name and not tensor.any()]
+    assert not idle  # an adapter that its layer is read past would learn nothing
     assert merge_lora(model) is model
     with torch.no_grad():
         torch.testing.assert_close(embeddings(model), adapted, rtol=1e-5, atol=1e-5)
     assert type(model) is type(fresh(family))
     assert list(model.state_dict()) == names
     assert not hasattr(model, "peft_config")
+
+
+def test_an_adapter_weighs_alpha_over_rank(fresh: Load) -> None:
+    model = attach_lora(fresh("clip"), 4, 10, "text")
+    name = "text_model.encoder.layers.0.mlp.fc1"
+    layer = model.get_submodule(name)
+    down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    with torch.no_grad():
+        up.normal_()
+        expected = layer.base_layer.weight + 10 / 4 * up @ down
+    torch.testing.assert_close(merge_lora(model).get_submodule(name).weight, expected)
 
 
 def test_only_adapters_heads_and_the_other_tower_learn(fresh: Load) -> None:
