@@ -89,8 +89,7 @@ class RunFolder:
     def save_resume(self, resume: Resume) -> None:
         """Write where the run is."""
         temporary = self.directory / f".{RESUME}"
-        tensors = {name: tensor.detach().contiguous() for name, tensor in resume.tensors.items()}
-        save_file(tensors, temporary, metadata={"counters": json.dumps(resume.counters)})
+        save_file(writable(resume.tensors), temporary, metadata={"counters": json.dumps(resume.counters)})
         temporary.replace(self.directory / RESUME)
 
     def load_resume(self) -> Resume | None:
@@ -105,6 +104,17 @@ class RunFolder:
     def finish(self) -> None:
         """Drop what was kept to go on from."""
         (self.directory / RESUME).unlink(missing_ok=True)
+
+
+def writable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors as safetensors takes them: contiguous, none in another's memory."""
+    seen: set[int] = set()
+    alone = {}
+    for name, tensor in tensors.items():
+        whole = tensor.detach().contiguous()
+        alone[name] = whole.clone() if whole.data_ptr() in seen else whole
+        seen.add(whole.data_ptr())
+    return alone
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -89,7 +89,7 @@ class Trainer:
             self._logit_bias = getattr(model, "logit_bias", torch.nn.Parameter(torch.zeros(())))
         for group in groups:
             group["peak"] = group["lr"]
-        self._optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6)
+        self._optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
         self._average = ExponentialMovingAverage(model, recipe.ema_decay) if recipe.ema_decay else None
         self._trained = [each for group in groups for each in group["params"]]
 
@@ -172,19 +172,20 @@ class Trainer:
             self._towers.model.eval()
             return dev_recall(self._towers, dev, device=self.accelerator.device)
 
-    def weights(self) -> dict[str, Tensor]:
-        """Return a copy of the weights to publish: averaged, and with low-rank additions merged in."""
+    @contextmanager
+    def weights(self) -> Iterator[Mapping[str, Tensor]]:
+        """Give the weights to publish, averaged and with low-rank additions merged in, inside a `with`."""
+        model = self._towers.model
         with self._averaged():
-            plain = merge_lora(copy.deepcopy(self._towers.model))
-        return {name: value.detach().cpu() for name, value in plain.state_dict().items()}
+            yield (merge_lora(copy.deepcopy(model)) if self._recipe.lora_rank else model).state_dict()
 
     def resume(self, counters: dict[str, Any]) -> Resume:
-        """Return all that the next step depends on."""
+        """Return all that the next step depends on, uncopied: to be written before it is taken."""
         tensors = {f"model.{name}": value for name, value in self._towers.model.state_dict().items()}
         tensors |= optimizer_tensors(self._optimizer) | {"logit_bias": self._logit_bias}
         if self._average is not None:
             tensors |= {f"average.{name}": value for name, value in self._average.state_dict().items()}
-        return Resume(counters, {name: value.detach().clone() for name, value in tensors.items()})
+        return Resume(counters, tensors)
 
     def restore(self, resume: Resume) -> None:
         """Put resume back."""

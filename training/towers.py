@@ -18,6 +18,7 @@ from embedding.preprocessing import Preprocessing
 from embedding.tokens import TokenReader
 from embedding.transformers_loading import load_dual_encoder, position_offset, quiet_transformers
 from training.errors import StartError
+from training.run_folder import writable
 
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -64,10 +65,8 @@ class DualTowers:
             for path in sorted(fresh.iterdir()):
                 path.replace(directory / path.name)
             # not save_pretrained: it draws a progress bar, terminal or not
-            contiguous = {
-                name: value.contiguous() for name, value in (weights or self.model.state_dict()).items()
-            }
-            save_file(contiguous, fresh / "model.safetensors", metadata={"format": "pt"})
+            tensors = writable(weights or self.model.state_dict())
+            save_file(tensors, fresh / "model.safetensors", metadata={"format": "pt"})
             # safetensors lets only its writer read it; the others' mode is what the user's umask wants
             (fresh / "model.safetensors").chmod((directory / "config.json").stat().st_mode)
             (fresh / "model.safetensors").replace(directory / "model.safetensors")

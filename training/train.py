@@ -102,7 +102,8 @@ def train(
             story = _begin_story(identity, trainer.score(dev))
             if writes:
                 folder.write_story(story)
-                towers.save(folder.directory, trainer.weights())
+                with trainer.weights() as weights:
+                    towers.save(folder.directory, weights)
         elif resume := folder.load_resume():
             trainer.restore(resume)
             first, story = resume.counters["step"], resume.counters["story"]
@@ -132,7 +133,8 @@ def train(
                 scored = trainer.score(dev)
                 best = _close_epoch(story, epoch, scored, step + 1)
                 if best and writes:
-                    towers.save(folder.directory, trainer.weights())
+                    with trainer.weights() as weights:
+                        towers.save(folder.directory, weights)
                 progress.epoch(epoch, scored, best=best)
                 _stop_if_worse_than_the_start(story, dev, folder)
             if writes and (closes or time.monotonic() - saved > save_every_s):
