@@ -118,7 +118,10 @@ class Trainer:
         pixels = batch.pixels.to(device, memory_format=self._layout)
         tokens = {name: tensor.to(device) for name, tensor in batch.tokens.items()}
         image_of_text = batch.image_of_text.to(device)
-        teacher = None if self._teacher is None else self._teacher.similarity(batch.pairs, self.accelerator)
+        teacher = None
+        if self._teacher is not None:
+            each = self._recipe.texts_per_photo
+            teacher = self._teacher.similarity(batch.pairs, each, self.accelerator)
 
         def loss_of(images: Tensor, texts: Tensor) -> Tensor:
             everywhere = gather_across_processes(images), gather_across_processes(texts)

@@ -30,14 +30,17 @@ class CaptionTeacher:
         sums.index_add_(0, torch.arange(len(photos)).repeat_interleave(counts), self._captions.float())
         self._photos = normalize(sums, dim=-1)
 
-    def similarity(self, pairs: Tensor, accelerator: Any) -> Tensor:
+    def similarity(self, pairs: Tensor, texts_per_photo: int, accelerator: Any) -> Tensor:
         """Return float32 (M, N): cosine of each caption of the step to each photo's mean caption.
 
-        pairs is this process's int64 (m, 2), photo and caption, the captions of a photo together; M and N
-        count those of all processes.
+        Args:
+            pairs: this process's int64 (m, 2), photo and caption; a photo's captions follow each other. M and
+                N count the captions and the photos of all processes.
+            texts_per_photo: how many follow each other.
+            accelerator: accelerate's.
         """
         everywhere = accelerator.gather(pairs.to(accelerator.device)).cpu()
-        photos = torch.unique_consecutive(everywhere[:, 0])
+        photos = everywhere[::texts_per_photo, 0]
         captions = self._captions[self._first[everywhere[:, 0]] + everywhere[:, 1]].float()
         return (captions @ self._photos[photos].T).to(accelerator.device)
 

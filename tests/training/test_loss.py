@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +45,15 @@ def distilled(images: Tensor, texts: Tensor, image_of_text: Tensor, scale: Tenso
 
 def sigmoid(images: Tensor, texts: Tensor, image_of_text: Tensor, scale: Tensor) -> Tensor:
     return sigmoid_loss(images, texts, image_of_text, scale, -scale)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """On a busy machine such small products wait minutes for four."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 LOSSES = pytest.mark.parametrize("loss", [multi_positive_loss, distilled, sigmoid])

@@ -108,7 +108,7 @@ def test_the_checkpoint_is_the_best_epoch_s_and_the_story_says_which(
     "changes",
     [
         {"augment_photos": True, "augment_captions": True, "ema_decay": 0.9, "texts_per_photo": 2},
-        {"pairs": "plain", "texts_per_photo": 1, "accumulation": 2},
+        {"pairs": "plain", "texts_per_photo": 1, "accumulation": 2, "distillation": 0.3},
         {"chunk_size": 3, "distillation": 0.3, "layer_decay": 0.7},
         {"lora_rank": 4, "freeze": "image"},
         {"loss": "sigmoid"},
