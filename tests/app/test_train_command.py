@@ -15,6 +15,8 @@ from tests.encoders import tiny_clip, tiny_dual_encoder
 from tests.training.drawn_photos import draw_photos, write_captions
 from training.recipe import PRESETS, RECIPE_FIELDS
 
+pytestmark = pytest.mark.usefixtures("fresh_accelerate")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

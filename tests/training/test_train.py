@@ -28,6 +28,8 @@ from training.run_folder import RESUME, RunFolder
 from training.towers import DualTowers, open_checkpoint
 from training.train import Run, train
 
+pytestmark = pytest.mark.usefixtures("fresh_accelerate")
+
 RECIPE = Recipe(
     epochs=3, batch_size=8, image_learning_rate=1e-3, text_learning_rate=1e-3, head_learning_rate=1e-3,
     precision="float32", patience=0,
