@@ -84,7 +84,7 @@ def _row(title: str, answer: Answer, ours: Examined, pictures: dict[int, str]) -
 
 
 def _hit(hit: Hit, photo: CaptionedPhoto, picture: str) -> Html:
-    told: list[str] = [element("span", f"{hit.score:.3f}".replace("-", MINUS), class_="score")]
+    told: list[str] = [element("span", f"{hit.score:z.3f}".replace("-", MINUS), class_="score")]
     if hit.right:
         mark = "right" if hit.rank <= SHOWN_HITS else f"right, {hit.rank:,}"
         told.append(element("span", mark, class_="mark"))

@@ -113,7 +113,7 @@ def _row(figures: Figures, direction: str, name: str, *, is_first: bool) -> Html
 
 def _cell(estimate: Estimate, *, sign: str = "", class_: str = "plain") -> Html:
     value, low, high = (
-        format(each, f"{sign}.1f").replace("-", MINUS)
+        format(each, f"{sign}z.1f").replace("-", MINUS)
         for each in (estimate.value, estimate.low, estimate.high)
     )
     between = " to " if sign else TO

@@ -170,10 +170,18 @@ class Trainer:
                 parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
 
     def score(self, dev: Sequence[CaptionedPhoto]) -> DevRecall:
-        """Return recall on the dev photos, by the averaged weights where there are."""
-        with self._averaged():
-            self._towers.model.eval()
-            return dev_recall(self._towers, dev, device=self.accelerator.device)
+        """Return recall on the dev photos, by the averaged weights if any; the same to all processes."""
+        from accelerate.utils import broadcast_object_list
+
+        scored: list[Any] = [None]
+        if self.accelerator.is_main_process:  # alone: two GPUs may round, and then choose, differently
+            with self._averaged():
+                self._towers.model.eval()
+                scored = [dev_recall(self._towers, dev, device=self.accelerator.device)]
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(scored)
+        result: DevRecall = scored[0]
+        return result
 
     @contextmanager
     def weights(self) -> Iterator[Mapping[str, Tensor]]:

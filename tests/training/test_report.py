@@ -200,8 +200,8 @@ def test_the_table_shows_what_evaluation_says(
     for (direction, name), row in rows.items():
         one, other = alone[direction,][name], apart[direction,][name]
         assert row["after"][1] == f"{one.low:.1f}\N{EN DASH}{one.high:.1f}"
-        assert row["change"][0] == f"{other.value:+.1f}".replace("-", "\N{MINUS SIGN}")
-        assert row["change"][1] == f"{other.low:+.1f} to {other.high:+.1f}".replace("-", "\N{MINUS SIGN}")
+        assert row["change"][0] == f"{other.value:+z.1f}".replace("-", "\N{MINUS SIGN}")
+        assert row["change"][1] == f"{other.low:+z.1f} to {other.high:+z.1f}".replace("-", "\N{MINUS SIGN}")
         assert row["class"] == ("clear" if other.differs else "unclear")
 
 
