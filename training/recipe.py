@@ -94,8 +94,8 @@ PRESETS: dict[str, dict[str, object]] = {
 
 # Two towers that never met: the heads start from nothing and learn fast, the towers have further to go.
 _TOWERS: dict[str, object] = {
-    "epochs": 14, "head_learning_rate": 2e-3, "image_learning_rate": 3e-4, "text_learning_rate": 5e-5,
-    "weight_decay": 0.05, "ema_decay": 0.99,
+    "epochs": 8, "head_learning_rate": 2e-3, "image_learning_rate": 3e-4, "text_learning_rate": 5e-5,
+    "weight_decay": 0.05, "ema_decay": 0.99, "distillation": 0.5,
 }  # fmt: skip
 
 
@@ -115,4 +115,6 @@ def choose_recipe(preset: str, *, joined: bool, asked: dict[str, Any]) -> Recipe
     chosen = {**PRESETS[preset], **(_TOWERS if joined and preset == "recommended" else {}), **asked}
     if chosen.get("pairs") == "plain":
         chosen.setdefault("texts_per_photo", 1)
+    if chosen.get("loss") == "sigmoid" and "distillation" not in asked:
+        chosen["distillation"] = 0.0
     return Recipe(**chosen)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -18,7 +17,6 @@ from embedding.preprocessing import Preprocessing
 from embedding.tokens import TokenReader
 from embedding.transformers_loading import load_dual_encoder, position_offset, quiet_transformers
 from training.errors import StartError
-from training.run_folder import writable
 
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -56,20 +54,17 @@ class DualTowers:
         Each file is written under another name first, the weights last: a folder that has them is whole.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory, prefix=".saving-") as temporary:
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".saving-") as temporary, quiet_transformers():
             fresh = Path(temporary)
-            self.model.config.save_pretrained(fresh)
             self.tokens.tokenizer.save_pretrained(fresh)
             self.image_processor.save_pretrained(fresh)
             _keep_our_resize_mode(fresh / "preprocessor_config.json", self.preprocessing)
-            for path in sorted(fresh.iterdir()):
+            self.model.save_pretrained(fresh, state_dict=None if weights is None else dict(weights))
+            mode = (fresh / "config.json").stat().st_mode
+            for path in sorted(fresh.iterdir(), key=lambda path: path.suffix == ".safetensors"):
+                # safetensors lets only its writer read it; the others' mode is what the user's umask wants
+                path.chmod(mode)
                 path.replace(directory / path.name)
-            # not save_pretrained: it draws a progress bar, terminal or not
-            tensors = writable(weights or self.model.state_dict())
-            save_file(tensors, fresh / "model.safetensors", metadata={"format": "pt"})
-            # safetensors lets only its writer read it; the others' mode is what the user's umask wants
-            (fresh / "model.safetensors").chmod((directory / "config.json").stat().st_mode)
-            (fresh / "model.safetensors").replace(directory / "model.safetensors")
 
 
 def open_checkpoint(model: str) -> DualTowers:
