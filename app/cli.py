@@ -166,6 +166,8 @@ def train(model: str | None, vision_tower: str | None, text_tower: str | None, *
 
     if (vision_tower is None) != (text_tower is None):
         raise click.UsageError("--vision-tower and --text-tower go together")
+    if asked["train_list"] is not None and asked["dev_list"] is None:
+        raise click.UsageError("--train-list needs --dev-list: which photos score is not for chance then")
     if model is not None and vision_tower is not None:
         raise click.UsageError("--model and the two towers exclude each other")
     recipe = {name: asked.pop(name) for name in RECIPE_FIELDS}

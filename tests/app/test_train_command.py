@@ -114,6 +114,7 @@ def test_two_towers_are_joined_and_trained(data: Path, tmp_path: Path) -> None:
         (["--epochs", "0"], "epochs is 0; it must be at least 1"),
         (["--layer-decay", "2"], "layer_decay is 2.0"),
         (["--vision-tower", "x"], "go together"),
+        (["--train-list", __file__], "--train-list needs --dev-list"),
         (["--vision-tower", "x", "--text-tower", "y"], "exclude each other"),
         (["--batch-size", "500"], "fewer than a batch of 500"),
         (["--loss", "hinge"], "'hinge' is not one of"),
