@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embedding.images import decode_image
-from embedding.preprocessing import preprocess
+from embedding.preprocessing import preprocess_one
 from training.augment_captions import CaptionAugmentation, augment_caption
 from training.augment_photos import PhotoAugmentation, augment_photo, may_flip
 from training.batches import PlainPairBatches, UniquePhotoBatches, epoch_captions
@@ -25,7 +25,7 @@ from training.photos import CaptionedPhoto
 from training.recipe import Recipe
 from training.towers import DualTowers
 
-AHEAD = 3
+AHEAD = 2
 """Batches under way; what they hold in memory is this many times a batch's pixels."""
 
 # What tells the random streams of one step apart.
@@ -50,7 +50,9 @@ class Batch:
 class _Begun:
     """A batch whose photos are being prepared."""
 
-    pixels: list[Future[NDArray[np.float32]]]
+    pixels: NDArray[np.float32]
+    """float32 (n, 3, height, width), being written."""
+    writing: list[Future[None]]
     pairs: list[tuple[int, int]]
     texts: list[str]
 
@@ -137,31 +139,33 @@ class BatchLoader:
             photos = [int(photo) for photo in self._unique.batch(epoch, number)]
             pairs = [(photo, int(caption)) for photo in photos for caption in chosen[photo]]
         first = number * len(photos)
-        pixels = [
-            self._threads.submit(self._prepare, photo, epoch, first + place)
+        pixels = np.empty((len(photos), 3, *self._towers.preprocessing.size_px), np.float32)
+        writing = [
+            self._threads.submit(self._prepare, photo, epoch, first + place, pixels[place])
             for place, photo in enumerate(photos)
         ]
-        return _Begun(pixels, pairs, [self._text(photo, caption, epoch) for photo, caption in pairs])
+        return _Begun(pixels, writing, pairs, [self._text(photo, caption, epoch) for photo, caption in pairs])
 
     def _finish(self, begun: _Begun) -> Batch:
         n, m = len(begun.pixels), len(begun.pairs)
+        for each in begun.writing:
+            each.result()
         return Batch(
-            pixels=torch.from_numpy(np.stack([each.result() for each in begun.pixels])),
+            pixels=torch.from_numpy(begun.pixels),
             tokens=self._towers.tokens.read(begun.texts),
             pairs=torch.tensor(begun.pairs),
             image_of_text=torch.arange(n * self._processes).repeat_interleave(m // n),
         )
 
-    def _prepare(self, index: int, epoch: int, place: int) -> NDArray[np.float32]:
-        """Return float32 (3, height, width): one photo, augmented for this place of this epoch."""
+    def _prepare(self, index: int, epoch: int, place: int, out: NDArray[np.float32]) -> None:
+        """Write one photo, augmented for this place of this epoch, into float32 (3, height, width)."""
         preprocessing = self._towers.preprocessing
         photo = self._photos[index]
         image = decode_image(photo.source.read(), name=photo.name, enough_px=preprocessing.enough_px)
         if self._recipe.augment_photos:
             rng = np.random.default_rng([self._recipe.seed, _PHOTO, epoch, index, place])
             image = augment_photo(image, rng, PhotoAugmentation(), may_flip=self._flips[index])
-        pixels: NDArray[np.float32] = preprocess([image], preprocessing)[0]
-        return pixels
+        preprocess_one(image, preprocessing, out)
 
     def _text(self, photo: int, caption: int, epoch: int) -> str:
         text = self._photos[photo].captions[caption]
