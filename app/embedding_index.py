@@ -4,7 +4,7 @@ import asyncio
 
 from app.progress import Progress
 from db.connection import Pool
-from db.gallery import (
+from db.embedding_index import (
     build_embedding_index,
     count_embeddings,
     drop_embedding_index,

@@ -35,16 +35,11 @@ from app.progress import NoProgress, Progress
 from app.reading import HASHED_PX, read_picture
 from app.service import claim
 from db.connection import Connection, Pool
-from db.gallery import (
-    Caption,
-    Embedding,
-    ImageRow,
+from db.gallery import Caption, Embedding, ImageRow, collection_roots, images_at, known_images
+from db.storing import (
     claim_collection,
-    collection_roots,
     delete_replaced,
     image_id,
-    images_at,
-    known_images,
     move_image,
     patient_transaction,
     replace_captions,

@@ -2,7 +2,8 @@
 
 from PIL import Image
 
-from db.gallery import ImageRow, image_id
+from db.gallery import ImageRow
+from db.storing import image_id
 from embedding.images import decode_image, decode_image_with_facts, perceptual_hash
 
 HASHED_PX = 1024

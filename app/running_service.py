@@ -16,7 +16,7 @@ import numpy as np
 
 from app.schemas import CollectionAnswer, EncoderEcho, SearchAnswer
 from app.search import MAX_OFFSET
-from db.gallery import image_id
+from db.storing import image_id
 from training.errors import EvaluationError
 from training.metrics import DEPTH, Ranks
 from training.photos import CaptionedPhoto

@@ -13,7 +13,8 @@ from app.database import ready_database, require_newest_schema
 from app.settings import Settings
 from db.connection import Connection, Pool, make_pool
 from db.errors import EncoderMismatchError
-from db.gallery import EncoderRow, active_encoder, claim_encoder
+from db.gallery import EncoderRow, active_encoder
+from db.storing import claim_encoder
 from embedding.batching import MicroBatcher
 from embedding.encoder import Encoder, load_encoder
 

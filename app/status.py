@@ -4,7 +4,8 @@ from msgspec import Struct
 
 from app.service import open_pool
 from app.settings import Settings, without_password
-from db.gallery import has_embedding_index, list_collections, list_encoders
+from db.embedding_index import has_embedding_index
+from db.gallery import list_collections, list_encoders
 
 
 class CollectionStatus(Struct, frozen=True):

@@ -24,14 +24,10 @@ from app.captions import clean_captions
 from app.errors import GalleryFileMissingError, UploadRefusedError
 from app.reading import read_picture
 from db.connection import Pool
-from db.gallery import (
-    Caption,
-    Embedding,
-    ImageRow,
+from db.gallery import Caption, Embedding, ImageRow, find_image, is_uploaded_file_used
+from db.storing import (
     claim_collection,
     delete_images,
-    find_image,
-    is_uploaded_file_used,
     replace_attributes,
     replace_captions,
     store_images,

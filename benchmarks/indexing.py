@@ -28,7 +28,8 @@ from app.indexing import batch_size_for, index_folder
 from app.reading import read_picture
 from db.connection import make_pool
 from db.embedded import start_embedded
-from db.gallery import drop_embedding_index, list_encoders
+from db.embedding_index import drop_embedding_index
+from db.gallery import list_encoders
 from embedding.encoder import Encoder, load_encoder
 from embedding.pixel_budget import MAX_PIXELS
 from embedding.preprocessing import Preprocessing

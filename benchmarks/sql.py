@@ -20,18 +20,9 @@ from pgvector import HalfVector, Vector
 from app.database import migrate
 from db.connection import Connection, make_pool
 from db.embedded import start_embedded
-from db.gallery import (
-    Caption,
-    Embedding,
-    Filters,
-    ImageRow,
-    build_embedding_index,
-    claim_collection,
-    claim_encoder,
-    image_id,
-    search_images,
-    store_images,
-)
+from db.embedding_index import build_embedding_index
+from db.gallery import Caption, Embedding, Filters, ImageRow, search_images
+from db.storing import claim_collection, claim_encoder, image_id, store_images
 
 BATCH = 1000
 K = 10

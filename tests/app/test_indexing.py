@@ -21,8 +21,9 @@ from app import indexing
 from app.indexing import index_folder
 from app.progress import show_progress
 from db.connection import Connection, Pool
+from db.embedding_index import build_embedding_index, has_embedding_index
 from db.errors import CollectionConflictError, EncoderMismatchError
-from db.gallery import build_embedding_index, claim_collection, has_embedding_index, image_id
+from db.storing import claim_collection, image_id
 from embedding.images import decode_image, perceptual_hash
 from tests.app.pictures import CountingEncoder, draw, write_pictures
 from training.captions import load_flickr8k_captions

@@ -17,7 +17,8 @@ from app.indexing import index_folder
 from app.uploads import add_image, picture_path, remove_image
 from db.connection import Connection, Pool
 from db.errors import CollectionConflictError
-from db.gallery import Caption, Embedding, ImageRow, captions_of, claim_encoder, find_image, store_images
+from db.gallery import Caption, Embedding, ImageRow, captions_of, find_image
+from db.storing import claim_encoder, store_images
 from embedding.errors import UnreadableImageError
 from tests.app.pictures import draw, write_pictures
 from tests.encoders import FakeEncoder

@@ -10,6 +10,7 @@ import pytest
 from psycopg import errors
 
 from db.connection import Connection, Pool, make_pool
+from db.embedding_index import build_embedding_index, has_embedding_index, index_build_progress
 from db.errors import CollectionConflictError, EncoderMismatchError
 from db.gallery import (
     Caption,
@@ -17,22 +18,21 @@ from db.gallery import (
     Filters,
     ImageRow,
     active_encoder,
-    build_embedding_index,
     captions_of,
-    claim_collection,
-    claim_encoder,
-    delete_images,
     embedding_of,
     find_image,
-    has_embedding_index,
-    image_id,
-    index_build_progress,
     known_images,
     list_collections,
     list_encoders,
-    replace_captions,
     search_images,
     similar_images,
+)
+from db.storing import (
+    claim_collection,
+    claim_encoder,
+    delete_images,
+    image_id,
+    replace_captions,
     store_images,
 )
 from tests.db.galleries import clustered
