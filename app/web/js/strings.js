@@ -1,0 +1,107 @@
+/**
+ * The page's words in English and Vietnamese. A module brings its own with addStrings; t() finds them in the
+ * language chosen. A text may name values in braces, and have a form for one and for others: {n: 3} chooses.
+ */
+
+import { ENGLISH, VIETNAMESE } from "./words.js";
+
+/** @typedef {"en" | "vi"} Language */
+/** @typedef {string | {one: string, other: string}} Words */
+/** @typedef {Record<string, Words>} Strings */
+
+export const LANGUAGES = /** @type {const} */ ({ en: "English", vi: "Tiếng Việt" });
+const REMEMBERED = "language";
+
+/** @type {Record<Language, Strings>} */
+const strings = { en: { ...ENGLISH }, vi: { ...VIETNAMESE } };
+
+/** @type {Language} */
+let chosen = startingLanguage();
+document.documentElement.lang = chosen;
+
+/** @type {Set<() => void>} */
+const listeners = new Set();
+
+/**
+ * Return the words for a key in the chosen language, values put in: t("found", {n: 3}).
+ * @param {string} key
+ * @param {Record<string, string | number>} [values]
+ * @returns {string}
+ */
+export function t(key, values = {}) {
+  const words = strings[chosen][key] ?? strings.en[key];
+  if (words === undefined) throw new Error(`no words for "${key}"`);
+  const form = typeof words === "string" ? words : words[pluralForm(Number(values.n))];
+  return form.replace(/\{(\w+)\}/g, (whole, name) => shown(values[name] ?? whole));
+}
+
+/**
+ * Add a module's words; both languages must have the same keys.
+ * @param {Record<Language, Strings>} more
+ */
+export function addStrings(more) {
+  Object.assign(strings.en, more.en);
+  Object.assign(strings.vi, more.vi);
+}
+
+/** @returns {Language} */
+export function language() {
+  return chosen;
+}
+
+/**
+ * Choose a language, remember it, and tell everyone who listens.
+ * @param {Language} next
+ */
+export function setLanguage(next) {
+  chosen = next;
+  document.documentElement.lang = next;
+  try {
+    localStorage.setItem(REMEMBERED, next);
+  } catch {
+    // storage is forbidden: chosen until the page is left
+  }
+  for (const listener of listeners) listener();
+}
+
+/**
+ * Call back whenever the language changes.
+ * @param {() => void} listener
+ */
+export function onLanguage(listener) {
+  listeners.add(listener);
+}
+
+/**
+ * Return a number as the chosen language writes it.
+ * @param {number} value
+ * @param {Intl.NumberFormatOptions} [options]
+ */
+export function formatNumber(value, options) {
+  return new Intl.NumberFormat(chosen, options).format(value);
+}
+
+/** @returns {Language} */
+function startingLanguage() {
+  let remembered = null;
+  try {
+    remembered = localStorage.getItem(REMEMBERED);
+  } catch {
+    // storage is forbidden: ask the browser
+  }
+  if (remembered === "en" || remembered === "vi") return remembered;
+  return navigator.language.toLowerCase().startsWith("vi") ? "vi" : "en";
+}
+
+/**
+ * @param {number} n
+ * @returns {"one" | "other"}
+ */
+function pluralForm(n) {
+  return new Intl.PluralRules(chosen).select(n) === "one" ? "one" : "other";
+}
+
+/** @param {string | number} value */
+function shown(value) {
+  return typeof value === "number" ? formatNumber(value) : value;
+}
