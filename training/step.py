@@ -13,6 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from embedding.transformers_loading import cpu_computes_bfloat16
 from training.dev_recall import DevRecall, dev_recall
 from training.grad_cache import cached_backward
+from training.lean_layers import use_lean_layers
 from training.loader import Batch
 from training.loss import (
     MAX_LOGIT_SCALE,
@@ -62,6 +63,8 @@ class Trainer:
         if sum(isinstance(module, torch.nn.Conv2d) for module in towers.model.modules()) > 1:
             self._layout = torch.channels_last  # about twice as fast for convolutional towers
         model = towers.model.to(self.accelerator.device, memory_format=self._layout)
+        if self.accelerator.device.type == "cpu":
+            use_lean_layers(model)
         freeze(model, recipe.freeze)
         if recipe.freeze_batch_norm:
             freeze_batch_norm(model)
@@ -127,13 +130,16 @@ class Trainer:
             everywhere = gather_across_processes(images), gather_across_processes(texts)
             return share * self._loss(*everywhere, image_of_text, teacher)
 
-        with self.accelerator.autocast():
-            if not self._recipe.chunk_size:
+        if not self._recipe.chunk_size:
+            with self.accelerator.autocast():
                 loss = loss_of(self._towers.embed_images(pixels), self._towers.embed_texts(tokens))
-                self.accelerator.backward(loss)
-            else:
-                size = self._recipe.chunk_size
-                texts = size * len(batch.pairs) // len(pixels)
+            self.accelerator.backward(
+                loss
+            )  # outside: autocast would keep its copies of the weights meanwhile
+        else:
+            size = self._recipe.chunk_size
+            texts = size * len(batch.pairs) // len(pixels)
+            with self.accelerator.autocast():
                 loss = cached_backward(
                     self._towers.embed_images,
                     self._towers.embed_texts,
