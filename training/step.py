@@ -101,7 +101,6 @@ class Trainer:
         model, accelerator = self._towers.model, self.accelerator
         torch.manual_seed(_seed_of(self._recipe.seed, step, accelerator.process_index))
         model.train()
-        self._optimizer.zero_grad(set_to_none=True)
         losses = [self._backward(batch, share=1 / len(batches)) for batch in batches]
         self._average_gradients()
         if self._recipe.max_gradient_norm:
@@ -109,6 +108,7 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = group["peak"] * share_of_peak
         self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)  # now, so that scoring and saving have the memory
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
         if self._average is not None:
@@ -132,7 +132,8 @@ class Trainer:
 
         if not self._recipe.chunk_size:
             with self.accelerator.autocast():
-                loss = loss_of(self._towers.embed_images(pixels), self._towers.embed_texts(tokens))
+                texts = self._towers.embed_texts(tokens)  # first, so that its backward is last: the small one
+                loss = loss_of(self._towers.embed_images(pixels), texts)
             self.accelerator.backward(
                 loss
             )  # outside: autocast would keep its copies of the weights meanwhile
