@@ -1,0 +1,97 @@
+/** The fold under an answer that says how it was found: a receipt, with SQL that gives the same rows. */
+
+import { announce } from "./announce.js";
+import { h, icon } from "./dom.js";
+import { formatMilliseconds } from "./formats.js";
+import { formatNumber, t } from "./strings.js";
+import "./strings_views.js";
+import { termName } from "./terms.js";
+
+/** @typedef {import("./types.js").Done} Done */
+/** @typedef {import("./types.js").Understood} Understood */
+
+/**
+ * Return the fold of an answer.
+ * @param {Done} done
+ * @param {Understood} understood
+ * @returns {HTMLDetailsElement}
+ */
+export function howFound({ timings_ms: timings, receipt }, understood) {
+  const { encoder } = receipt;
+  return h(
+    "details",
+    { class: "how" },
+    h("summary", null, t("how"), h("span", { class: "how-total" }, formatMilliseconds(timings.total))),
+    h(
+      "dl",
+      { class: "facts" },
+      fact("how-encoder", [encoder.name, encoder.dimension && t("how-dimension", { n: encoder.dimension })].filter(Boolean).join(" · ")),
+      encoder.fingerprint && fact("how-fingerprint", h("code", { title: encoder.fingerprint }, encoder.fingerprint.slice(0, 12))),
+      fact("how-question", parts(understood.terms ?? receipt.terms ?? [])),
+      fact("how-rows", t("how-k", { k: receipt.k, first: (receipt.offset ?? 0) + 1 })),
+      fact("how-search", receipt.exact ? t("how-exact") : t("how-index", { ef: receipt.ef_search })),
+      fact("how-time", times(timings)),
+    ),
+    receipt.sql && statement(receipt.sql),
+  );
+}
+
+/** @param {import("./types.js").TermEcho[]} terms */
+function parts(terms) {
+  const weight = (/** @type {number} */ value) => formatNumber(value, { maximumFractionDigits: 2, signDisplay: "exceptZero" });
+  return h(
+    "ul",
+    { class: "how-terms" },
+    terms.map((term) =>
+      h("li", null, h("span", { class: "how-weight" }, weight(term.weight)), " ", termName(term), term.truncated && h("em", null, ` ${t("how-truncated")}`)),
+    ),
+  );
+}
+
+/** @param {{encode: number, database: number, total: number}} timings */
+function times({ encode, database, total }) {
+  return t("how-timings", { encode: formatMilliseconds(encode), database: formatMilliseconds(database), total: formatMilliseconds(total) });
+}
+
+/** @param {string} sql */
+function statement(sql) {
+  const words = h("span", null, t("how-copy"));
+  const code = h("code", null, sql);
+  const copy = async () => {
+    const copied = await copyText(sql, code);
+    words.textContent = t(copied ? "how-copied" : "how-copy-by-hand");
+    announce(words.textContent);
+    setTimeout(() => {
+      words.textContent = t("how-copy");
+    }, 2500);
+  };
+  return h(
+    "div",
+    { class: "how-sql" },
+    h("div", { class: "how-sql-head" }, h("p", null, t("how-sql")), h("button", { type: "button", class: "button", onclick: copy }, icon("copy"), words)),
+    h("pre", { tabindex: 0, "aria-label": "SQL" }, code),
+  );
+}
+
+/**
+ * Copy a text; where the browser does not let us (no HTTPS), select it so that Ctrl+C does.
+ * @param {string} text
+ * @param {HTMLElement} element that shows it
+ */
+async function copyText(text, element) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    getSelection()?.selectAllChildren(element);
+    return false;
+  }
+}
+
+/**
+ * @param {string} key
+ * @param {Node | string} value
+ */
+function fact(key, value) {
+  return h("div", null, h("dt", null, t(key)), h("dd", null, value));
+}

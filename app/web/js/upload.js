@@ -1,0 +1,219 @@
+/** Uploading: choose or drop pictures, say what they show, send them, see how far each is. */
+
+import { announce } from "./announce.js";
+import { getJson } from "./api.js";
+import { fill, h, icon } from "./dom.js";
+import { formatBytes } from "./formats.js";
+import { pairsField } from "./pairs_field.js";
+import { t } from "./strings.js";
+import "./strings_rooms.js";
+import { UploadQueue, isAboutKey, isUnderWay } from "./upload_queue.js";
+import { uploadRow } from "./upload_row.js";
+
+/** @typedef {import("./upload_queue.js").Item} Item */
+
+const queue = new UploadQueue();
+
+addEventListener("beforeunload", (event) => {
+  if (queue.busy) event.preventDefault(); // the browser asks whether to leave
+});
+
+/**
+ * Show the upload view; what was chosen or is under way is shown again.
+ * @param {HTMLElement} container
+ */
+export async function mountUpload(container) {
+  const heading = h("h1", null, t("upload-title"));
+  const body = h("div", { class: "upload" }, h("p", { class: "loading", role: "status" }, t("upload-loading")));
+  fill(container, heading, body);
+  try {
+    const [status, collections] = await Promise.all([getJson("/api/status"), getJson("/api/collections")]);
+    queue.limit = status.max_upload_bytes;
+    queue.recheck();
+    if (status.writes === "closed") fill(body, h("p", { class: "room-note" }, t("upload-closed")));
+    else showForm(body, status, collections);
+  } catch {
+    const retry = h("button", { type: "button", class: "button", onclick: () => mountUpload(container) }, t("rooms-again"));
+    fill(body, h("div", { class: "room-error", role: "alert" }, h("p", null, t("rooms-unreachable")), retry));
+  }
+}
+
+/**
+ * @param {HTMLElement} body
+ * @param {{writes: "open" | "key", max_upload_bytes: number}} status
+ * @param {{name: string, kind: string}[]} collections
+ */
+function showForm(body, status, collections) {
+  const list = h("ul", { class: "upload-list", "aria-label": t("upload-list") });
+  const bar = h("div", { class: "upload-bar", role: "region", "aria-label": t("upload-bar") });
+  const key = keyField();
+  /** @type {Map<Item, {row: HTMLElement, update: () => void}>} */
+  const rows = new Map();
+
+  queue.onChange = (item) => {
+    if (item === null) showList();
+    else rows.get(item)?.update();
+    if (isAboutKey(item?.error ?? null)) askForKey();
+    showBar();
+  };
+  const uploads = collections.filter((each) => each.kind === "uploads").map((each) => each.name);
+  const everywhere = pairsField(t("upload-attributes-all"), queue.attributes, (pairs) => {
+    queue.attributes = pairs;
+  });
+  fill(
+    body,
+    dropZone(status.max_upload_bytes),
+    h(
+      "div",
+      { class: "upload-settings" },
+      collectionField(uploads),
+      key.field,
+      h("details", { class: "upload-everywhere", open: queue.attributes.length > 0 }, h("summary", null, t("upload-attributes-all")), everywhere),
+    ),
+    list,
+    bar,
+  );
+  key.field.hidden = status.writes !== "key";
+  showList();
+  showBar();
+
+  function showList() {
+    for (const item of rows.keys()) if (!queue.items.includes(item)) rows.delete(item);
+    for (const item of queue.items) if (!rows.has(item)) rows.set(item, uploadRow(queue, item));
+    const wanted = queue.items.map((item) => rows.get(item)?.row);
+    for (const row of [...list.children]) if (!wanted.includes(/** @type {any} */ (row))) row.remove();
+    for (const row of wanted) if (row && !row.isConnected) list.append(row);
+  }
+
+  function showBar() {
+    const [ready, failed] = [queue.count("ready"), queue.count("failed")];
+    const [done, all] = [queue.count("added", "known"), queue.items.length];
+    const words = barWords(done, all);
+    const before = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.act : undefined;
+    bar.hidden = all === 0;
+    if (bar.dataset.words === words && bar.dataset.ready === `${ready}/${failed}/${queue.busy}`) return;
+    Object.assign(bar.dataset, { words, ready: `${ready}/${failed}/${queue.busy}` });
+    fill(
+      bar,
+      h("p", { class: "upload-summary" }, words),
+      done > 0 && !queue.busy && barButton("clear", t("upload-clear"), () => queue.removeFinished()),
+      queue.busy && barButton("stop", t("upload-stop"), () => queue.cancelAll()),
+      ready + failed > 0 && barButton("send", t("upload-send", { n: ready + failed }), send, "primary"),
+      done > 0 && !queue.busy && ready + failed === 0 && h("a", { class: "button primary", href: "#/collections" }, t("upload-see")),
+    );
+    if (before) bar.querySelector(/** @type {any} */ (`[data-act=${before}], .button`))?.focus();
+    if (done === all && all > 0) announce(words);
+  }
+
+  function send() {
+    if (!queue.collection.trim()) return body.querySelector("input")?.focus();
+    if (!key.field.hidden && !queue.key) return key.input.focus();
+    queue.start();
+    announce(t("upload-started"));
+  }
+
+  function askForKey() {
+    key.field.hidden = false;
+    key.input.setAttribute("aria-invalid", "true");
+    key.input.focus();
+  }
+}
+
+/**
+ * @param {number} done
+ * @param {number} all
+ */
+function barWords(done, all) {
+  if (queue.busy) return t("upload-summary-busy", { n: queue.items.filter(isUnderWay).length, done });
+  return done > 0 ? t("upload-summary-done", { n: done, all }) : t("upload-summary", { n: all });
+}
+
+/**
+ * @param {string} act
+ * @param {string} words
+ * @param {() => void} onclick
+ * @param {string} [look]
+ */
+function barButton(act, words, onclick, look = "") {
+  return h("button", { type: "button", class: `button ${look}`.trim(), dataset: { act }, onclick }, words);
+}
+
+/** @param {number} limit */
+function dropZone(limit) {
+  const picker = h("input", {
+    type: "file",
+    class: "visually-hidden",
+    id: "upload-files",
+    multiple: true,
+    accept: "image/*",
+    onchange: () => {
+      take(picker.files ?? []);
+      picker.value = ""; // so that the same file can be chosen again
+    },
+  });
+  const zone = h(
+    "div",
+    { class: "drop-zone" },
+    icon("upload"),
+    h("p", { class: "drop-words" }, t("upload-drop")),
+    picker,
+    h("label", { class: "button primary", for: "upload-files" }, t("upload-choose")),
+    h("p", { class: "drop-limits" }, t("upload-limits", { limit: formatBytes(limit) })),
+  );
+  for (const over of ["dragenter", "dragover"]) {
+    zone.addEventListener(over, (event) => {
+      event.preventDefault();
+      zone.dataset.over = "";
+    });
+  }
+  zone.addEventListener("dragleave", (event) => {
+    if (!(event.relatedTarget instanceof Node && zone.contains(event.relatedTarget))) delete zone.dataset.over;
+  });
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    event.stopPropagation(); // the conversation takes drops too
+    delete zone.dataset.over;
+    take(event.dataTransfer?.files ?? []);
+  });
+  return zone;
+}
+
+/** @param {Iterable<File>} files */
+function take(files) {
+  const before = queue.items.length;
+  const again = queue.add(files);
+  const taken = queue.items.length - before;
+  announce([taken > 0 && t("upload-taken", { n: taken }), again > 0 && t("upload-again", { n: again })].filter(Boolean).join(" "));
+}
+
+/** @param {string[]} names */
+function collectionField(names) {
+  const input = h("input", {
+    class: "field",
+    value: queue.collection,
+    list: "upload-collections",
+    maxlength: 200,
+    required: true,
+    oninput: () => {
+      queue.collection = input.value;
+    },
+  });
+  const options = h("datalist", { id: "upload-collections" }, names.map((name) => h("option", { value: name })));
+  return h("label", { class: "room-field" }, h("span", null, t("upload-collection")), input, options);
+}
+
+function keyField() {
+  const input = h("input", {
+    type: "password",
+    class: "field",
+    value: queue.key,
+    autocomplete: "off",
+    "aria-describedby": "upload-key-note",
+    oninput: () => {
+      queue.key = input.value.trim();
+      input.removeAttribute("aria-invalid");
+    },
+  });
+  const note = h("span", { class: "room-hint", id: "upload-key-note" }, t("upload-key-note"));
+  return { input, field: h("label", { class: "room-field" }, h("span", null, t("upload-key")), input, note) };
+}
