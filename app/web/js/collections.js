@@ -83,7 +83,17 @@ function card(collection, onPick) {
   const count = h("p", { class: "collection-count" });
   const bar = h("progress", { "aria-label": t("collections-progress", { name }) });
   const status = h("p", { class: "collection-status" });
-  const search = h("button", { type: "button", class: "button", "aria-label": t("collections-search-in", { name }), onclick: () => onPick(name) }, icon("search"), t("collections-search"));
+  const search = h(
+    "button",
+    {
+      type: "button",
+      class: "button",
+      "aria-label": t("collections-search-in", { name }),
+      onclick: () => onPick(name),
+    },
+    icon("search"),
+    t("collections-search"),
+  );
   const element = h(
     "li",
     { class: "collection", dataset: { testid: "collection" } },
@@ -110,5 +120,9 @@ function card(collection, onPick) {
 }
 
 function emptyWords() {
-  return [h("p", null, t("collections-none")), h("pre", { tabindex: 0 }, h("code", null, "image-retrieval index ~/Pictures")), h("a", { class: "button primary", href: "#/upload" }, t("collections-upload"))];
+  return [
+    h("p", null, t("collections-none")),
+    h("pre", { tabindex: 0 }, h("code", null, "image-retrieval index ~/Pictures")),
+    h("a", { class: "button primary", href: "#/upload" }, t("collections-upload")),
+  ];
 }

@@ -31,14 +31,31 @@ export function mountFilters(container, { value: given = {}, onChange }) {
   let shown;
 
   const chips = h("div", { class: "filter-chips" });
-  const panel = h("div", { class: "filter-panel", id: "filter-panel", role: "group", "aria-label": t("filters"), hidden: true });
+  const panel = h("div", {
+    class: "filter-panel",
+    id: "filter-panel",
+    role: "group",
+    "aria-label": t("filters"),
+    hidden: true,
+  });
   const opener = h(
     "button",
-    { type: "button", class: "button filter-opener", "aria-expanded": false, "aria-controls": "filter-panel", onclick: toggle },
+    {
+      type: "button",
+      class: "button filter-opener",
+      "aria-expanded": false,
+      "aria-controls": "filter-panel",
+      onclick: toggle,
+    },
     icon("filter"),
     t("filters"),
   );
-  const sort = choice(t("filters-sort"), SORTS.map((name) => [name, t(`filters-${name}`)]), value.sort, (name) => change({ sort: name }));
+  const sort = choice(
+    t("filters-sort"),
+    SORTS.map((name) => [name, t(`filters-${name}`)]),
+    value.sort,
+    (name) => change({ sort: name }),
+  );
   sort.classList.add("filter-sort");
   panel.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
@@ -75,7 +92,10 @@ export function mountFilters(container, { value: given = {}, onChange }) {
 
   function showChips() {
     const active = activeFilters(value);
-    fill(chips, active.map(({ words, without }) => chip(words, without)));
+    fill(
+      chips,
+      active.map(({ words, without }) => chip(words, without)),
+    );
     opener.dataset.active = active.length > 0 ? formatNumber(active.length) : "";
   }
 
@@ -121,16 +141,26 @@ export function mountFilters(container, { value: given = {}, onChange }) {
    */
   function fields(collections, facets) {
     const counted = (/** @type {string} */ name, /** @type {number} */ count) => t("filters-counted", { name, count });
-    const places = collections.map(({ name, images }) => /** @type {[string, string]} */ ([name, counted(name, images)]));
+    const places = collections.map(
+      ({ name, images }) => /** @type {[string, string]} */ ([name, counted(name, images)]),
+    );
     const pick = (/** @type {string} */ name) => change({ collection: name || null });
     return [
       choice(t("filters-collection"), [["", t("filters-all")], ...places], value.collection ?? "", pick),
       facets.attributes.map(({ key, values }) => {
         const current = JSON.stringify(value.attributes?.[key]);
-        const offered = values.map((each) => /** @type {[string, string]} */ ([JSON.stringify(each.value), counted(attributeWords(each.value), each.count)]));
+        const offered = values.map(
+          (each) =>
+            /** @type {[string, string]} */ ([
+              JSON.stringify(each.value),
+              counted(attributeWords(each.value), each.count),
+            ]),
+        );
         const unlisted = current !== undefined && !offered.some(([code]) => code === current);
         if (unlisted) offered.push([current, attributeWords(value.attributes?.[key])]);
-        return choice(key, [["", t("filters-any")], ...offered], current ?? "", (code) => change({ attributes: withAttribute(key, code) }));
+        return choice(key, [["", t("filters-any")], ...offered], current ?? "", (code) =>
+          change({ attributes: withAttribute(key, code) }),
+        );
       }),
       days(facets),
     ];
@@ -141,8 +171,12 @@ export function mountFilters(container, { value: given = {}, onChange }) {
     if (!taken_from || !taken_to) return h("p", { class: "filter-note" }, t("filters-undated"));
     const bounds = { min: dayOf(taken_from), max: dayOf(taken_to) };
     return [
-      day(t("filters-from"), value.taken_from && dayOf(value.taken_from), bounds, (iso) => change({ taken_from: iso && startOf(iso) })),
-      day(t("filters-to"), value.taken_to && dayOf(value.taken_to, -1), bounds, (iso) => change({ taken_to: iso && endOf(iso) })),
+      day(t("filters-from"), value.taken_from && dayOf(value.taken_from), bounds, (iso) =>
+        change({ taken_from: iso && startOf(iso) }),
+      ),
+      day(t("filters-to"), value.taken_to && dayOf(value.taken_to, -1), bounds, (iso) =>
+        change({ taken_to: iso && endOf(iso) }),
+      ),
     ];
   }
 
@@ -170,8 +204,10 @@ function activeFilters({ collection, attributes, taken_from, taken_to }) {
     const others = Object.keys(rest).length > 0 ? rest : null;
     active.push({ words: `${key}: ${attributeWords(wanted)}`, without: { attributes: others } });
   }
-  if (taken_from) active.push({ words: t("filters-since", { day: formatDay(taken_from) }), without: { taken_from: null } });
-  if (taken_to) active.push({ words: t("filters-until", { day: formatDay(dayOf(taken_to, -1)) }), without: { taken_to: null } });
+  if (taken_from)
+    active.push({ words: t("filters-since", { day: formatDay(taken_from) }), without: { taken_from: null } });
+  if (taken_to)
+    active.push({ words: t("filters-until", { day: formatDay(dayOf(taken_to, -1)) }), without: { taken_to: null } });
   return active;
 }
 
@@ -203,7 +239,13 @@ function choice(label, options, current, onPick) {
  * @param {(iso: string | null) => void} onPick
  */
 function day(label, current, bounds, onPick) {
-  const input = h("input", { type: "date", class: "field", value: current ?? "", ...bounds, onchange: () => onPick(input.value || null) });
+  const input = h("input", {
+    type: "date",
+    class: "field",
+    value: current ?? "",
+    ...bounds,
+    onchange: () => onPick(input.value || null),
+  });
   return h("label", { class: "filter-field" }, h("span", null, label), input);
 }
 

@@ -24,7 +24,12 @@ export function hitDetails(hit, actions, terms, close) {
     h("h2", { class: "lightbox-title" }, title ?? fileName(hit)),
     buttons(hit, actions, close),
     scores(hit, terms),
-    others.length > 0 && h("ul", { class: "lightbox-captions" }, others.map((caption) => h("li", null, caption))),
+    others.length > 0 &&
+      h(
+        "ul",
+        { class: "lightbox-captions" },
+        others.map((caption) => h("li", null, caption)),
+      ),
     facts(hit),
   ];
 }
@@ -74,9 +79,21 @@ function buttons(hit, actions, close) {
   return h(
     "div",
     { class: "lightbox-actions" },
-    button("lightbox-more", "more", closing(() => actions.moreLike(hit))),
-    button("lightbox-less", "less", closing(() => actions.lessLike(hit))),
-    button("lightbox-add", "plus", closing(() => actions.addToQuestion(hit))),
+    button(
+      "lightbox-more",
+      "more",
+      closing(() => actions.moreLike(hit)),
+    ),
+    button(
+      "lightbox-less",
+      "less",
+      closing(() => actions.lessLike(hit)),
+    ),
+    button(
+      "lightbox-add",
+      "add",
+      closing(() => actions.addToQuestion(hit)),
+    ),
     button("lightbox-part", "region", searchPart),
     button("lightbox-download", "download", () => downloadOne(hit)),
   );
@@ -99,7 +116,10 @@ function facts(hit) {
     "dl",
     { class: "facts" },
     fact(t("lightbox-file"), fileName(hit)),
-    fact(t("lightbox-size"), [size, hit.byte_size && formatBytes(hit.byte_size), hit.format.toUpperCase()].filter(Boolean).join(" · ")),
+    fact(
+      t("lightbox-size"),
+      [size, hit.byte_size && formatBytes(hit.byte_size), hit.format.toUpperCase()].filter(Boolean).join(" · "),
+    ),
     hit.taken_at && fact(t("lightbox-taken"), formatDay(hit.taken_at, "long")),
     fact(t("lightbox-collection"), hit.collection),
     attributes.map(([key, value]) => fact(key, typeof value === "string" ? value : JSON.stringify(value))),

@@ -25,8 +25,12 @@ export function howFound({ timings_ms: timings, receipt }, understood) {
     h(
       "dl",
       { class: "facts" },
-      fact("how-encoder", [encoder.name, encoder.dimension && t("how-dimension", { n: encoder.dimension })].filter(Boolean).join(" · ")),
-      encoder.fingerprint && fact("how-fingerprint", h("code", { title: encoder.fingerprint }, encoder.fingerprint.slice(0, 12))),
+      fact(
+        "how-encoder",
+        [encoder.name, encoder.dimension && t("how-dimension", { n: encoder.dimension })].filter(Boolean).join(" · "),
+      ),
+      encoder.fingerprint &&
+        fact("how-fingerprint", h("code", { title: encoder.fingerprint }, encoder.fingerprint.slice(0, 12))),
       fact("how-question", parts(understood.terms ?? receipt.terms ?? [])),
       fact("how-rows", t("how-k", { k: receipt.k, first: (receipt.offset ?? 0) + 1 })),
       fact("how-search", receipt.exact ? t("how-exact") : t("how-index", { ef: receipt.ef_search })),
@@ -38,19 +42,31 @@ export function howFound({ timings_ms: timings, receipt }, understood) {
 
 /** @param {import("./types.js").TermEcho[]} terms */
 function parts(terms) {
-  const weight = (/** @type {number} */ value) => formatNumber(value, { maximumFractionDigits: 2, signDisplay: "exceptZero" });
+  const weight = (/** @type {number} */ value) =>
+    formatNumber(value, { maximumFractionDigits: 2, signDisplay: "exceptZero" });
   return h(
     "ul",
     { class: "how-terms" },
     terms.map((term) =>
-      h("li", null, h("span", { class: "how-weight" }, weight(term.weight)), " ", termName(term), term.truncated && h("em", null, ` ${t("how-truncated")}`)),
+      h(
+        "li",
+        null,
+        h("span", { class: "how-weight" }, weight(term.weight)),
+        " ",
+        termName(term),
+        term.truncated && h("em", null, ` ${t("how-truncated")}`),
+      ),
     ),
   );
 }
 
 /** @param {{encode: number, database: number, total: number}} timings */
 function times({ encode, database, total }) {
-  return t("how-timings", { encode: formatMilliseconds(encode), database: formatMilliseconds(database), total: formatMilliseconds(total) });
+  return t("how-timings", {
+    encode: formatMilliseconds(encode),
+    database: formatMilliseconds(database),
+    total: formatMilliseconds(total),
+  });
 }
 
 /** @param {string} sql */
@@ -68,7 +84,12 @@ function statement(sql) {
   return h(
     "div",
     { class: "how-sql" },
-    h("div", { class: "how-sql-head" }, h("p", null, t("how-sql")), h("button", { type: "button", class: "button", onclick: copy }, icon("copy"), words)),
+    h(
+      "div",
+      { class: "how-sql-head" },
+      h("p", null, t("how-sql")),
+      h("button", { type: "button", class: "button", onclick: copy }, icon("copy"), words),
+    ),
     h("pre", { tabindex: 0, "aria-label": "SQL" }, code),
   );
 }

@@ -26,8 +26,8 @@ const SWIPE_PX = 56;
  */
 export function openLightbox(hits, index, actions, terms = []) {
   const picture = h("img", { class: "lightbox-picture fitted", draggable: "false" });
-  const previous = iconButton("left", t("lightbox-previous"), { class: "lightbox-turn", onclick: () => turn(-1) });
-  const next = iconButton("right", t("lightbox-next"), { class: "lightbox-turn", onclick: () => turn(1) });
+  const previous = iconButton("previous", t("lightbox-previous"), { class: "lightbox-turn", onclick: () => turn(-1) });
+  const next = iconButton("next", t("lightbox-next"), { class: "lightbox-turn", onclick: () => turn(1) });
   const position = h("p", { class: "lightbox-position" });
   const said = h("p", { class: "visually-hidden", "aria-live": "polite" });
   const note = h("p", { class: "lightbox-note", hidden: true });
@@ -51,7 +51,10 @@ export function openLightbox(hits, index, actions, terms = []) {
     previous.setAttribute("aria-disabled", String(index === 0));
     next.setAttribute("aria-disabled", String(index === hits.length - 1));
     showPicture(picture, note, hit);
-    fill(details, hitDetails(hit, actions, terms, () => dialog.close()));
+    fill(
+      details,
+      hitDetails(hit, actions, terms, () => dialog.close()),
+    );
     details.scrollTop = 0;
     for (const neighbour of [hits[index + 1], hits[index - 1]]) {
       if (neighbour) new Image().src = neighbour.image_url; // so that turning does not wait

@@ -22,7 +22,13 @@ export function pairsField(label, pairs, onChange) {
   /** @param {[string, string]} pair */
   function row([key, value]) {
     const inputs = [key, value].map((given, at) =>
-      h("input", { class: "field", value: given, "aria-label": t(at === 0 ? "upload-key-name" : "upload-key-value"), placeholder: t(at === 0 ? "upload-key-name" : "upload-key-value"), oninput: changed }),
+      h("input", {
+        class: "field",
+        value: given,
+        "aria-label": t(at === 0 ? "upload-key-name" : "upload-key-value"),
+        placeholder: t(at === 0 ? "upload-key-name" : "upload-key-value"),
+        oninput: changed,
+      }),
     );
     const remove = iconButton("close", t("upload-remove-attribute"), { onclick: () => takeAway(line) });
     const line = h("div", { class: "pairs-row" }, inputs, remove);
@@ -39,7 +45,9 @@ export function pairsField(label, pairs, onChange) {
 
   function changed() {
     const written = [...rows.children].map((line) => [...line.querySelectorAll("input")].map((input) => input.value));
-    const filled = written.flatMap(([key = "", value = ""]) => (key || value ? [/** @type {[string, string]} */ ([key, value])] : []));
+    const filled = written.flatMap(([key = "", value = ""]) =>
+      key || value ? [/** @type {[string, string]} */ ([key, value])] : [],
+    );
     if (filled.length === written.length) add();
     onChange(filled);
   }

@@ -35,7 +35,14 @@ export function selectRegion(imageUrl, title) {
     const help = h("p", { class: "region-help", id: "region-help" }, t("region-help"));
     const outline = h(
       "div",
-      { class: "region-box", tabindex: 0, role: "application", "aria-label": t("region-box"), "aria-describedby": "region-help", onkeydown: onKey },
+      {
+        class: "region-box",
+        tabindex: 0,
+        role: "application",
+        "aria-label": t("region-box"),
+        "aria-describedby": "region-help",
+        onkeydown: onKey,
+      },
       corners,
     );
     const picture = h("img", { src: imageUrl, alt: title, draggable: "false", onload: fit, onerror: refuse });

@@ -33,7 +33,11 @@ export async function mountUpload(container) {
     if (status.writes === "closed") fill(body, h("p", { class: "room-note" }, t("upload-closed")));
     else showForm(body, status, collections);
   } catch {
-    const retry = h("button", { type: "button", class: "button", onclick: () => mountUpload(container) }, t("rooms-again"));
+    const retry = h(
+      "button",
+      { type: "button", class: "button", onclick: () => mountUpload(container) },
+      t("rooms-again"),
+    );
     fill(body, h("div", { class: "room-error", role: "alert" }, h("p", null, t("rooms-unreachable")), retry));
   }
 }
@@ -68,7 +72,12 @@ function showForm(body, status, collections) {
       { class: "upload-settings" },
       collectionField(uploads),
       key.field,
-      h("details", { class: "upload-everywhere", open: queue.attributes.length > 0 }, h("summary", null, t("upload-attributes-all")), everywhere),
+      h(
+        "details",
+        { class: "upload-everywhere", open: queue.attributes.length > 0 },
+        h("summary", null, t("upload-attributes-all")),
+        everywhere,
+      ),
     ),
     list,
     bar,
@@ -99,7 +108,10 @@ function showForm(body, status, collections) {
       done > 0 && !queue.busy && barButton("clear", t("upload-clear"), () => queue.removeFinished()),
       queue.busy && barButton("stop", t("upload-stop"), () => queue.cancelAll()),
       ready + failed > 0 && barButton("send", t("upload-send", { n: ready + failed }), send, "primary"),
-      done > 0 && !queue.busy && ready + failed === 0 && h("a", { class: "button primary", href: "#/collections" }, t("upload-see")),
+      done > 0 &&
+        !queue.busy &&
+        ready + failed === 0 &&
+        h("a", { class: "button primary", href: "#/collections" }, t("upload-see")),
     );
     if (before) bar.querySelector(/** @type {any} */ (`[data-act=${before}], .button`))?.focus();
     if (done === all && all > 0) announce(words);
@@ -183,7 +195,11 @@ function take(files) {
   const before = queue.items.length;
   const again = queue.add(files);
   const taken = queue.items.length - before;
-  announce([taken > 0 && t("upload-taken", { n: taken }), again > 0 && t("upload-again", { n: again })].filter(Boolean).join(" "));
+  announce(
+    [taken > 0 && t("upload-taken", { n: taken }), again > 0 && t("upload-again", { n: again })]
+      .filter(Boolean)
+      .join(" "),
+  );
 }
 
 /** @param {string[]} names */
@@ -198,7 +214,11 @@ function collectionField(names) {
       queue.collection = input.value;
     },
   });
-  const options = h("datalist", { id: "upload-collections" }, names.map((name) => h("option", { value: name })));
+  const options = h(
+    "datalist",
+    { id: "upload-collections" },
+    names.map((name) => h("option", { value: name })),
+  );
   return h("label", { class: "room-field" }, h("span", null, t("upload-collection")), input, options);
 }
 

@@ -64,7 +64,16 @@ export class UploadQueue {
       }
       there.add(nameOf(file));
       /** @type {Item} */
-      const item = { file, preview: URL.createObjectURL(file), captions: "", attributes: [], state: "ready", share: 0, error: null, stop: null };
+      const item = {
+        file,
+        preview: URL.createObjectURL(file),
+        captions: "",
+        attributes: [],
+        state: "ready",
+        share: 0,
+        error: null,
+        stop: null,
+      };
       this.#check(item);
       this.items.push(item);
     }
@@ -164,7 +173,10 @@ export class UploadQueue {
     this.#set(item, "sending");
     const parcel = {
       file: item.file,
-      captions: item.captions.split("\n").map((line) => line.trim()).filter(Boolean),
+      captions: item.captions
+        .split("\n")
+        .map((line) => line.trim())
+        .filter(Boolean),
       attributes: { ...attributesOf(this.attributes), ...attributesOf(item.attributes) },
       collection: this.collection.trim(),
       key: this.key,
@@ -177,7 +189,8 @@ export class UploadQueue {
       const isNew = await sendPicture(parcel, { signal: stop.signal, onProgress });
       this.#set(item, isNew ? "added" : "known");
     } catch (error) {
-      if (!stop.signal.aborted) this.#fail(item, error instanceof ApiError ? error : new ApiError(0, "", String(error)));
+      if (!stop.signal.aborted)
+        this.#fail(item, error instanceof ApiError ? error : new ApiError(0, "", String(error)));
     }
     this.#sendNext();
   }

@@ -24,8 +24,19 @@ export function uploadRow(queue, item) {
   const foot = h("div", { class: "upload-foot" }, progress, status);
   const actions = h("div", { class: "upload-actions" });
   const said = words(queue, item);
-  const head = h("div", { class: "upload-head" }, h("p", { class: "upload-name", title: name }, name), h("p", { class: "upload-size" }, formatBytes(item.file.size)), actions);
-  const row = h("li", { class: "upload-row", dataset: { testid: "upload" } }, preview, h("div", { class: "upload-body" }, head, said, foot));
+  const head = h(
+    "div",
+    { class: "upload-head" },
+    h("p", { class: "upload-name", title: name }, name),
+    h("p", { class: "upload-size" }, formatBytes(item.file.size)),
+    actions,
+  );
+  const row = h(
+    "li",
+    { class: "upload-row", dataset: { testid: "upload" } },
+    preview,
+    h("div", { class: "upload-body" }, head, said, foot),
+  );
   let shown = "";
   update();
   return { row, update };
@@ -64,7 +75,12 @@ function words(queue, item) {
   const attributes = pairsField(t("upload-attributes-of", { name: item.file.name }), item.attributes, (pairs) => {
     item.attributes = pairs;
   });
-  return h("div", { class: "upload-words" }, captions, h("details", { open: item.attributes.length > 0 }, h("summary", null, t("upload-attributes")), attributes));
+  return h(
+    "div",
+    { class: "upload-words" },
+    captions,
+    h("details", { open: item.attributes.length > 0 }, h("summary", null, t("upload-attributes")), attributes),
+  );
 }
 
 /**
@@ -73,9 +89,23 @@ function words(queue, item) {
  */
 function buttons(queue, item) {
   const { name } = item.file;
-  const retry = h("button", { type: "button", class: "button", "aria-label": t("upload-retry-one", { name }), onclick: () => queue.retry(item) }, icon("again"), t("upload-retry"));
-  if (isUnderWay(item)) return [iconButton("close", t("upload-cancel-one", { name }), { onclick: () => queue.cancel(item) })];
-  return [item.state === "failed" && retry, iconButton("close", t("upload-remove-one", { name }), { onclick: () => queue.remove(item) })];
+  const retry = h(
+    "button",
+    {
+      type: "button",
+      class: "button",
+      "aria-label": t("upload-retry-one", { name }),
+      onclick: () => queue.retry(item),
+    },
+    icon("again"),
+    t("upload-retry"),
+  );
+  if (isUnderWay(item))
+    return [iconButton("close", t("upload-cancel-one", { name }), { onclick: () => queue.cancel(item) })];
+  return [
+    item.state === "failed" && retry,
+    iconButton("close", t("upload-remove-one", { name }), { onclick: () => queue.remove(item) }),
+  ];
 }
 
 /**
@@ -83,7 +113,8 @@ function buttons(queue, item) {
  * @param {number} limit
  */
 function statusWords({ state, share, error }, limit) {
-  if (state === "sending") return share < 1 ? t("upload-sending", { share: formatPercent(share) }) : t("upload-reading");
+  if (state === "sending")
+    return share < 1 ? t("upload-sending", { share: formatPercent(share) }) : t("upload-reading");
   if (state === "failed" || state === "refused") return errorWords(error?.status ?? 0, error?.detail ?? "", limit);
   return state === "ready" ? "" : t(`upload-is-${state}`);
 }
@@ -95,7 +126,8 @@ function statusWords({ state, share, error }, limit) {
  * @param {number} limit
  */
 function errorWords(status, detail, limit) {
-  if (status === 413) return Number.isFinite(limit) ? t("upload-error-413", { limit: formatBytes(limit) }) : t("upload-error-large");
+  if (status === 413)
+    return Number.isFinite(limit) ? t("upload-error-413", { limit: formatBytes(limit) }) : t("upload-error-large");
   if (status === 422 && detail) return t("upload-error-detail", { detail });
   const known = [0, 401, 403, 409, 415, 422, 429, 503];
   return known.includes(status) ? t(`upload-error-${status}`) : t("upload-error-other", { status });

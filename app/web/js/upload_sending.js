@@ -49,7 +49,9 @@ export function roomForFile(limit, words) {
  * @returns {Record<string, any>}
  */
 export function attributesOf(pairs) {
-  const named = pairs.map(([key, value]) => /** @type {const} */ ([key.trim(), value.trim()])).filter(([key, value]) => key && value);
+  const named = pairs
+    .map(([key, value]) => /** @type {const} */ ([key.trim(), value.trim()]))
+    .filter(([key, value]) => key && value);
   return Object.fromEntries(named.map(([key, value]) => [key, typed(value)]));
 }
 
