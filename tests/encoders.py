@@ -128,6 +128,20 @@ def tiny_dual_encoder(directory: Path, *, seed: int = 0, dimension: int = 64) ->
     return _save_dual_encoder(directory, ViTConfig(**_TOWER, image_size=64, patch_size=16), seed, dimension)
 
 
+def tiny_towers(directory: Path) -> tuple[Path, Path]:
+    """Write an image tower and a text tower that are two checkpoints of their own; return their folders."""
+    from transformers import AutoModel
+
+    both = tiny_dual_encoder(directory / "both")
+    model = AutoModel.from_pretrained(both)
+    folders = directory / "vision_model", directory / "text_model"
+    for folder in folders:
+        getattr(model, folder.name).save_pretrained(folder)
+        for name in ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"):
+            (folder / name).write_bytes((both / name).read_bytes())
+    return folders
+
+
 def tiny_convolutional(directory: Path, *, seed: int = 0, dimension: int = 64) -> Path:
     """Write a VisionTextDualEncoderModel of a thin MobileNetV2 and a small BERT: 64 px, 128 tokens."""
     from transformers import MobileNetV2Config

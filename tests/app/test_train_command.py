@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from app.cli import main
 from embedding.encoder import load_encoder
-from tests.encoders import tiny_clip, tiny_dual_encoder
+from tests.encoders import tiny_clip, tiny_towers
 from tests.training.drawn_photos import draw_photos, write_captions
 from training.recipe import PRESETS, RECIPE_FIELDS
 
@@ -89,18 +89,10 @@ def test_the_report_s_preset_is_the_report_s_recipe(data: Path, tmp_path: Path) 
 
 
 def test_two_towers_are_joined_and_trained(data: Path, tmp_path: Path) -> None:
-    from transformers import AutoModel
-
-    both = tiny_dual_encoder(tmp_path / "both")
-    model = AutoModel.from_pretrained(both)
-    for half in ("vision_model", "text_model"):
-        folder = tmp_path / half
-        getattr(model, half).save_pretrained(folder)
-        for name in ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"):
-            (folder / name).write_bytes((both / name).read_bytes())
+    vision, text = tiny_towers(tmp_path)
     command = [
         "train", "--images", data / "images", "--captions", data / "captions.txt", "--out", tmp_path / "out",
-        "--vision-tower", tmp_path / "vision_model", "--text-tower", tmp_path / "text_model",
+        "--vision-tower", vision, "--text-tower", text,
         "--dimension", "24", "--epochs", "1",
     ]  # fmt: skip
     result = CliRunner().invoke(main, [str(each) for each in command])
