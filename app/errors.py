@@ -8,6 +8,10 @@
   x OperatorError             the operator can fix it
     + SettingsError             a setting that does not exist, or a value out of range
     + GalleryFileMissingError   the row is there, the file is not
+  x TryLaterError             nobody has to fix it: the same request may well be answered shortly
+    + OverloadedError           as much work is in flight as the service takes on
+    + DeadlineError             the request took longer than any may
+    + StoppingError             the service is on its way out
 
 STATUS, at the end, is the one place that knows about HTTP; a test fails on an error that is not in it.
 """
@@ -15,11 +19,13 @@ STATUS, at the end, is the one place that knows about HTTP; a test fails on an e
 import logging
 from collections.abc import Callable, Mapping
 
+import msgspec
 import psycopg
 import psycopg_pool
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.plugins.problem_details import ProblemDetailsException
 
+from app.request_record import current_request_id
 from db import errors as db_errors
 from embedding import errors as embedding_errors
 
@@ -58,7 +64,24 @@ class GalleryFileMissingError(OperatorError):
     """The row is there, the picture's file is not."""
 
 
+class TryLaterError(AppError):
+    """Nobody has to fix it: the same request may well be answered shortly."""
+
+
+class OverloadedError(TryLaterError):
+    """As much work is in flight as the service takes on."""
+
+
+class DeadlineError(TryLaterError):
+    """The request took longer than any may."""
+
+
+class StoppingError(TryLaterError):
+    """The service was told to stop."""
+
+
 RETRY_AFTER_S = 1
+PROBLEM_TYPE = "application/problem+json"
 
 STATUS: Mapping[type[Exception], int] = {
     QuestionError: 422,
@@ -68,10 +91,15 @@ STATUS: Mapping[type[Exception], int] = {
     OperatorError: 500,
     SettingsError: 500,
     GalleryFileMissingError: 410,
+    TryLaterError: 503,
+    OverloadedError: 503,
+    DeadlineError: 504,
+    StoppingError: 503,
     embedding_errors.UnreadableImageError: 422,
     embedding_errors.ImageTooLargeError: 413,
     embedding_errors.EncoderUnavailableError: 503,
     embedding_errors.EncoderBusyError: 503,
+    embedding_errors.EncoderOutOfMemoryError: 503,
     db_errors.NothingIndexedError: 409,
     db_errors.EncoderMismatchError: 503,
     db_errors.CollectionConflictError: 409,
@@ -82,6 +110,7 @@ STATUS: Mapping[type[Exception], int] = {
     psycopg_pool.PoolTimeout: 503,
     psycopg_pool.PoolClosed: 503,
     psycopg.DataError: 422,
+    MemoryError: 503,
 }
 
 
@@ -95,12 +124,11 @@ def problem(error: Exception) -> ProblemDetailsException:
     ):
         logger.error("the database does not answer: %s", error)
         detail = "the database does not answer at the moment; try again shortly"
-    return ProblemDetailsException(
-        status_code=status,
-        title=title_of(type(error)),
-        detail=detail,
-        headers={"retry-after": str(RETRY_AFTER_S)} if status == 503 else None,
-    )
+    if isinstance(error, MemoryError):
+        logger.error("out of memory: %s", error)
+        detail = "the service has no memory left for this at the moment; try again shortly"
+    headers = {"retry-after": str(RETRY_AFTER_S)} if status == 503 else None
+    return _details(status, title_of(type(error)), detail, headers)
 
 
 def http_problem(error: HTTPException) -> ProblemDetailsException:
@@ -108,14 +136,43 @@ def http_problem(error: HTTPException) -> ProblemDetailsException:
     if isinstance(error, ValidationException):
         faults = error.extra if isinstance(error.extra, list) else []
         detail = "; ".join(f"{fault.get('key', 'body')}: {fault.get('message')}" for fault in faults)
-        return ProblemDetailsException(
-            status_code=422, title="Invalid parameters", detail=detail or error.detail
-        )
+        return _details(422, "Invalid parameters", detail or error.detail)
+    return _details(
+        error.status_code, error.detail, error.detail, dict(error.headers) if error.headers else None
+    )
+
+
+def unexpected_problem(error: Exception) -> ProblemDetailsException:
+    """Return the HTTP answer to an error that nobody foresaw; the log has all of it, the client its id."""
+    logger.error("unexpected error", exc_info=error)
+    return _details(500, "Internal error", "something went wrong here; the service's log says what")
+
+
+def bare_problem(error: Exception) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return status, headers and body of the HTTP answer to one of STATUS, where no framework writes it."""
+    said = problem(error)
+    extra = said.extra if isinstance(said.extra, dict) else {}
+    body = msgspec.json.encode(
+        {"status": said.status_code, "title": said.title, "detail": said.detail, **extra}
+    )
+    headers = {
+        "content-type": PROBLEM_TYPE,
+        "content-length": str(len(body)),
+        **(said.headers or {}),
+    }
+    return said.status_code, [(name.encode(), value.encode()) for name, value in headers.items()], body
+
+
+def _details(
+    status: int, title: str, detail: str, headers: dict[str, str] | None = None
+) -> ProblemDetailsException:
+    request_id = current_request_id()
     return ProblemDetailsException(
-        status_code=error.status_code,
-        title=error.detail,
-        detail=error.detail,
-        headers=dict(error.headers) if error.headers else None,
+        status_code=status,
+        title=title,
+        detail=detail,
+        headers=headers,
+        extra=None if request_id is None else {"request_id": request_id},
     )
 
 
@@ -127,4 +184,4 @@ def title_of(kind: type[Exception]) -> str:
 
 def problem_map() -> Mapping[type[Exception], Callable[..., ProblemDetailsException]]:
     """Return what Litestar's ProblemDetailsPlugin takes."""
-    return {**dict.fromkeys(STATUS, problem), HTTPException: http_problem}
+    return {**dict.fromkeys(STATUS, problem), HTTPException: http_problem, Exception: unexpected_problem}

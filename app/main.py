@@ -17,9 +17,11 @@ from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetail
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
+from app.edge import Edge
 from app.errors import problem_map
 from app.routes.gallery import get_collections, get_encoders, live, ready
 from app.routes.images import delete_image, get_file, get_image, get_similar, get_thumbnail, post_image
+from app.routes.metrics import get_metrics
 from app.routes.search import predict_image, search_by_address, search_by_body
 from app.service import Service, open_service
 from app.settings import Settings
@@ -41,7 +43,7 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
         service: Service = request.app.state.service
         return service
 
-    return Litestar(
+    app = Litestar(
         route_handlers=[
             index,
             search_by_address,
@@ -57,6 +59,7 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
             get_encoders,
             live,
             ready,
+            get_metrics,
             create_static_files_router(
                 path="/schema/assets", directories=[swagger_assets()], include_in_schema=False
             ),
@@ -70,6 +73,8 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
         response_headers={"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"},
         compression_config=CompressionConfig(backend="gzip", exclude=["/file$", "/thumbnail$"]),
     )
+    app.asgi_handler = Edge(app.asgi_handler, deadline_s=settings.deadline_s)
+    return app
 
 
 def from_environment() -> Litestar:

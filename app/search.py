@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from PIL import Image
@@ -68,19 +69,23 @@ async def search(service: Service, question: Question) -> Answer:
         _text_embedding(service, question), _image_embedding(service, question)
     )
     encoded = time.perf_counter()
+    ask = partial(
+        search_images,
+        text_embedding=text_embedding,
+        image_embedding=image_embedding,
+        alpha=question.alpha,
+        filters=question.filters,
+    )
     async with service.pool.connection() as connection:  # only now: nobody holds one while the encoder works
-        asked = search_images(
-            connection,
-            text_embedding=text_embedding,
-            image_embedding=image_embedding,
-            alpha=question.alpha,
-            k=question.k,
-            skip=question.offset,
-            filters=question.filters,
-            exact=question.exact,
-        )
+        asked = ask(connection, k=question.k, skip=question.offset, exact=question.exact)
         hits, truncated = await asyncio.gather(asked, _is_truncated(service, question))
     ended = time.perf_counter()
+    service.observe_search(
+        question.text,
+        encode_s=encoded - started,
+        database_s=ended - encoded,
+        ask=None if question.exact else ask,
+    )
     return Answer(
         hits=hits,
         truncated=truncated,

@@ -5,11 +5,16 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
+from app.admission import Admission
 from app.database import ready_database, require_newest_schema
+from app.index_recall import Ask, RecallSampler
+from app.metrics import Metrics
+from app.request_record import current_request
 from app.settings import Settings
 from db.connection import Connection, Pool, make_pool
 from db.errors import EncoderMismatchError
@@ -17,9 +22,11 @@ from db.gallery import EncoderRow, active_encoder
 from db.storing import claim_encoder
 from embedding.batching import MicroBatcher
 from embedding.encoder import Encoder, load_encoder
+from embedding.text_cache import TextCache
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
-MAX_BATCH = 32
+BODIES_AT_ONCE = 16
+"""Bodies of the largest size that may be held in memory together."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +38,12 @@ class Service:
     settings: Settings
     pool: Pool
     encoder: Encoder
-    texts: MicroBatcher[str]
+    texts: TextCache
+    text_batches: MicroBatcher[str]
     images: MicroBatcher[Image.Image]
+    admission: Admission
+    metrics: Metrics
+    recall: RecallSampler
 
     @property
     def upload_dir(self) -> Path:
@@ -43,6 +54,32 @@ class Service:
     def thumbnail_dir(self) -> Path:
         """Folder of thumbnails made so far; safe to delete."""
         return self.settings.data_dir / "thumbnails"
+
+    def observe_search(
+        self, words: str | None, *, encode_s: float, database_s: float, ask: Ask | None
+    ) -> None:
+        """Note a question that was answered: for /metrics, its request's log line, and perhaps its recall.
+
+        ask is what put it to the database, to be called again; None is not to be.
+        """
+        self.metrics.observe_search(encode_s=encode_s, database_s=database_s)
+        if (record := current_request.get()) is not None:
+            record.notes["encode_ms"] = round(1000 * encode_s, 1)
+            record.notes["database_ms"] = round(1000 * database_s, 1)
+            if self.settings.log_questions:
+                record.notes["question"] = words
+        if ask is not None:
+            self.recall.sample(ask)
+
+    def measure_load(self) -> None:
+        """Bring the metrics of how busy the service is up to date."""
+        self.metrics.set_load(
+            in_flight=self.admission.in_flight,
+            in_flight_limit=self.admission.max_in_flight,
+            queued={"text": self.text_batches.queued, "image": self.images.queued},
+            cached=len(self.texts),
+            pool=self.pool.get_stats(),
+        )
 
     async def encoder_id(self) -> int:
         """Return the id under which this encoder's vectors are stored; an empty gallery takes it as its own.
@@ -70,16 +107,45 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
         if encoder is None:
             encoder = await asyncio.to_thread(open_encoder, settings, active)
         require_same_encoder(active, encoder)
+        metrics = Metrics()
         device = asyncio.Lock()  # one forward pass at a time: two would only share the same processor
-        texts = MicroBatcher(
-            encoder.encode_texts, max_batch=MAX_BATCH, max_queued=settings.max_queued, lock=device
+        text_batches = MicroBatcher(
+            encoder.encode_texts,
+            max_batch=settings.max_batch,
+            max_queued=settings.max_queued,
+            lock=device,
+            on_batch=partial(metrics.observe_batch, "text"),
         )
         images = MicroBatcher(
-            encoder.encode_images, max_batch=MAX_BATCH, max_queued=settings.max_queued, lock=device
+            encoder.encode_images,
+            max_batch=settings.max_batch,
+            max_queued=settings.max_queued,
+            lock=device,
+            on_batch=partial(metrics.observe_batch, "image"),
         )
-        await stack.enter_async_context(texts)
+        await stack.enter_async_context(text_batches)
         await stack.enter_async_context(images)
-        yield Service(settings=settings, pool=pool, encoder=encoder, texts=texts, images=images)
+        recall = RecallSampler(pool, share=settings.recall_sample, on_recall=metrics.observe_recall)
+        stack.push_async_callback(recall.close)
+        yield Service(
+            settings=settings,
+            pool=pool,
+            encoder=encoder,
+            texts=TextCache(
+                text_batches.encode,
+                fingerprint=encoder.fingerprint,
+                size=settings.text_cache_size,
+                on_asked=metrics.observe_cached,
+            ),
+            text_batches=text_batches,
+            images=images,
+            admission=Admission(
+                max_in_flight=settings.max_in_flight,
+                max_body_bytes=BODIES_AT_ONCE * settings.max_upload_bytes,
+            ),
+            metrics=metrics,
+            recall=recall,
+        )
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import platformdirs
 from msgspec import Meta, Struct
 
 from app.errors import SettingsError
+from app.logs import LogFormat, LogLevel
 
 PREFIX = "IMAGE_RETRIEVAL_"
 
@@ -55,6 +56,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds after which PostgreSQL gives up on one of the service's statements."""
     max_queued: Annotated[int, Meta(ge=1)] = 256
     """Questions that may wait for the encoder before a 503."""
+    max_batch: Annotated[int, Meta(ge=1, le=1024)] = 32
+    """Most texts or pictures that share a forward pass; 1 turns batching off."""
+    text_cache_size: Annotated[int, Meta(ge=0)] = 10_000
+    """Embeddings of texts that are kept for when they are asked again; 0 keeps none."""
+    max_in_flight: Annotated[int, Meta(ge=1)] = 256
+    """Requests worked on at once; one more gets a 503."""
+    deadline_s: Annotated[float, Meta(gt=0)] = 30.0
+    """Seconds of work that a request may take before a 504."""
+    drain_s: Annotated[float, Meta(ge=0)] = 1.0
+    """Seconds after SIGTERM in which /readyz answers 503 and the service still takes requests."""
     max_upload_bytes: Annotated[int, Meta(ge=1024)] = 20_000_000
     """Largest request body accepted."""
     max_pixels: Annotated[int, Meta(ge=1)] = 50_000_000
@@ -63,6 +74,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Most hits a question may ask for."""
     max_text_chars: Annotated[int, Meta(ge=1)] = 8000
     """Longest question in characters."""
+    recall_sample: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    """Share of the questions whose answer is checked against an exact search, for /metrics."""
+    log_format: LogFormat = "text"
+    """Form of the service's log lines on stderr: text, or json for one object a line."""
+    log_level: LogLevel = "info"
+    """What `serve` logs: debug, info (a line for each request), warning, error."""
+    log_questions: bool = False
+    """Whether a request's log line holds the words that were asked."""
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None) -> Self:

@@ -5,6 +5,7 @@ in a crowd, the batches grow by themselves.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ class MicroBatcher(Generic[T]):
         max_batch: int,
         max_queued: int,
         lock: asyncio.Lock | None = None,
+        on_batch: Callable[[int, float], None] = lambda _size, _seconds: None,
     ) -> None:
         """Take the function that encodes.
 
@@ -39,17 +41,24 @@ class MicroBatcher(Generic[T]):
             max_batch: items in one call, at most.
             max_queued: items that may wait; one more is refused.
             lock: shared by batchers that take turns on one device.
+            on_batch: told the size of each batch that was encoded, and the seconds that took.
         """
         if max_batch < 1 or max_queued < 1:
             raise ValueError(f"max_batch and max_queued start at 1, not {max_batch} and {max_queued}")
         self._encode = encode
         self._max_batch = max_batch
         self._max_queued = max_queued
+        self._on_batch = on_batch
         self._turn: AbstractAsyncContextManager[None] = nullcontext() if lock is None else lock
         self._queue: deque[_Waiting[T]] = deque()
         self._arrival = asyncio.Event()
         self._stopping = False
         self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def queued(self) -> int:
+        """Items that wait for the device; not those on it."""
+        return len(self._queue)
 
     async def encode(self, item: T) -> Floats:
         """Return float32 (d,): this item's row of the batch that it went with.
@@ -119,18 +128,25 @@ class MicroBatcher(Generic[T]):
         return batch
 
     async def _answer(self, batch: "Sequence[_Waiting[T]]", thread: ThreadPoolExecutor) -> None:
-        """Give each caller its row; where the batch fails, go item by item, so that one alone fails."""
+        """Give each caller its row; where the batch fails, go by halves, so that one item fails alone.
+
+        Halves are also what fits where the whole was too much for the device's memory.
+        """
+        batch = [waiting for waiting in batch if not waiting.row.done()]
         if not batch:
             return
+        started = time.perf_counter()
         try:
             rows = await asyncio.get_running_loop().run_in_executor(thread, self._encode_all, batch)
         except Exception as error:  # noqa: BLE001 - not swallowed: the caller gets it
             if len(batch) == 1:
                 batch[0].fail(error)
-            else:
-                for waiting in batch:
-                    await self._answer([] if waiting.row.done() else [waiting], thread)
+                return
+            middle = len(batch) // 2
+            await self._answer(batch[:middle], thread)
+            await self._answer(batch[middle:], thread)
             return
+        self._on_batch(len(batch), time.perf_counter() - started)
         for waiting, row in zip(batch, rows, strict=True):
             if not waiting.row.done():
                 waiting.row.set_result(row)

@@ -6,6 +6,7 @@
     + ImageTooLargeError          more pixels than the budget, read from the header before decoding
   x EncoderUnavailableError     the operator can fix it: no such checkpoint, broken, or of no known kind
   x EncoderBusyError            wait and try again: the queue before the encoder is full
+  x EncoderOutOfMemoryError     the same: the device has no memory for even one picture or text
 """
 
 
@@ -31,3 +32,7 @@ class EncoderUnavailableError(EmbeddingError):
 
 class EncoderBusyError(EmbeddingError):
     """More work is queued than the encoder takes on; try again shortly."""
+
+
+class EncoderOutOfMemoryError(EmbeddingError):
+    """The encoder's device has no memory left for even one picture or text; the message says what to do."""

@@ -6,6 +6,7 @@ that comes in the midst of an indexing run waits for one sub-batch, not for all 
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from embedding.errors import EncoderUnavailableError
+from embedding.errors import EncoderOutOfMemoryError, EncoderUnavailableError
 from embedding.preprocessing import Preprocessing, preprocess
 from embedding.transformers_loading import load_dual_encoder
 
@@ -33,6 +34,10 @@ _TEXTS_PER_IMAGE = 4  # texts are shorter
 # Tokens that one core is quickest with in packed bfloat16. A question is a hundred small products, after
 # each of which several cores wait longer than they saved: 16 tokens of ViT-B/32 took 14 ms on one, 24 on 4.
 _ONE_CORE_TOKENS = 32
+# How PyTorch's allocators say it where they have no class for it: the processor's, cuBLAS's, Apple's.
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE
+)
 
 
 class TransformersEncoder:
@@ -127,6 +132,31 @@ class TransformersEncoder:
         return dict(self._loaded.image_processor(images=[image.convert("RGB")], return_tensors="pt"))
 
     def _forward(self, features: Callable[..., Any], inputs: Inputs) -> Floats:
+        """Return unit rows for one batch; where the device has no memory for it, by halves.
+
+        Raises:
+            EncoderOutOfMemoryError: there is none for a single row either.
+        """
+        try:
+            return self._in_turn(features, inputs)
+        except (MemoryError, RuntimeError) as error:
+            if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error))):
+                raise
+            said = str(error).partition("\n")[0]
+        if torch.cuda.is_available():  # now that the error no longer holds the batch's tensors
+            torch.cuda.empty_cache()
+        rows = len(next(iter(inputs.values())))
+        if rows == 1:
+            raise EncoderOutOfMemoryError(
+                f"{self.device} has no memory left for the encoder ({said}); try again shortly, or give it a"
+                " smaller model or less other work"
+            )
+        halves = [slice(None, rows // 2), slice(rows // 2, None)]
+        return np.concatenate(
+            [self._forward(features, {name: each[half] for name, each in inputs.items()}) for half in halves]
+        )
+
+    def _in_turn(self, features: Callable[..., Any], inputs: Inputs) -> Floats:
         """Return unit rows for one batch, computed in its turn on the device's thread.
 
         A short question stays in the caller's thread, on one core: handing it over would only cost time.

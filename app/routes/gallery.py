@@ -3,6 +3,7 @@
 from litestar import get
 from litestar.di import NamedDependency
 
+from app.errors import StoppingError
 from app.schemas import CollectionAnswer, EncoderAnswer, Health
 from app.service import Service, require_same_encoder
 from db.gallery import active_encoder, list_collections, list_encoders
@@ -38,7 +39,13 @@ async def live() -> Health:
 
 @get("/readyz", tags=["health"], operation_id="ready")
 async def ready(service: NamedDependency[Service]) -> Health:
-    """Answer 200 when questions can be answered: the database does, and the gallery is this encoder's."""
+    """Answer 200 when questions can be answered: the database does, and the gallery is this encoder's.
+
+    503 while the service stops, or has as much work as it takes on.
+    """
+    if service.admission.stopping:
+        raise StoppingError("the service is stopping")
+    service.admission.require_room()
     async with service.pool.connection(timeout=2.0) as connection:
         require_same_encoder(await active_encoder(connection), service.encoder)
     return Health("ok")

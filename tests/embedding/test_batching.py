@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from embedding.batching import MicroBatcher
-from embedding.errors import EncoderBusyError
+from embedding.errors import EncoderBusyError, EncoderOutOfMemoryError
 
 
 class Device:
@@ -117,6 +117,42 @@ async def test_one_failing_input_fails_alone() -> None:
     good, bad = answers[::2], answers[1::2]
     assert [row.tolist() for row in good if isinstance(row, np.ndarray)] == [[1, 1], [3, 9]]
     assert [str(error) for error in bad] == ["negative: -2", "negative: -4"]
+
+
+async def test_a_batch_too_large_for_the_device_goes_in_smaller_ones() -> None:
+    sizes: list[int] = []
+
+    def encode(items: Sequence[int]) -> NDArray[np.float32]:
+        if len(items) > 3:
+            raise EncoderOutOfMemoryError("full")
+        return np.array([[item] for item in items], np.float32)
+
+    async with MicroBatcher(
+        encode, max_batch=16, max_queued=16, on_batch=lambda size, _: sizes.append(size)
+    ) as batcher:
+        rows = await asyncio.gather(*(batcher.encode(number) for number in range(10)))
+    assert [row.tolist() for row in rows] == [[number] for number in range(10)]
+    assert sum(sizes) == 10
+    assert max(sizes) <= 3
+
+
+async def test_it_tells_what_waits_and_what_was_encoded() -> None:
+    device = Device(seconds=0.01)
+    device.free.clear()
+    told: list[tuple[int, float]] = []
+    async with MicroBatcher(
+        device.encode, max_batch=8, max_queued=8, on_batch=lambda *batch: told.append(batch)
+    ) as batcher:
+        callers = [asyncio.create_task(batcher.encode(0))]
+        await until_busy(device)
+        callers += [asyncio.create_task(batcher.encode(number)) for number in (1, 2)]
+        await asyncio.sleep(0)
+        assert batcher.queued == 2
+        device.free.set()
+        await asyncio.gather(*callers)
+        assert batcher.queued == 0
+    assert [size for size, _ in told] == [1, 2]
+    assert all(seconds >= 0.01 for _, seconds in told)
 
 
 async def test_a_batch_never_changes_length_in_silence() -> None:

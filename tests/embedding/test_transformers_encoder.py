@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from embedding.encoder import Encoder, load_encoder
-from embedding.errors import EncoderUnavailableError
+from embedding.errors import EncoderOutOfMemoryError, EncoderUnavailableError
 from embedding.images import decode_image
 from embedding.preprocessing import Preprocessing
 from tests.encoders import tiny_clip, tiny_convolutional, tiny_dual_encoder, tiny_naflex, tiny_siglip
@@ -283,3 +284,43 @@ def test_a_device_or_precision_that_is_not_there_is_refused(
 def test_loading_says_nothing(clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
     load_encoder(str(clip))
     assert capfd.readouterr() == ("", "")
+
+
+def short_of_memory(encoder: Any, most: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the model ask PyTorch for an exabyte from more rows than this on; return the sizes that worked."""
+    sizes: list[int] = []
+    model = encoder._loaded.model
+
+    def short(real: Callable[..., Any], **inputs: torch.Tensor) -> Any:
+        rows = len(next(iter(inputs.values())))
+        if rows > most:
+            torch.empty(1 << 58)
+        sizes.append(rows)
+        return real(**inputs)
+
+    for name in ("get_image_features", "get_text_features"):
+        monkeypatch.setattr(model, name, partial(short, getattr(model, name)))
+    return sizes
+
+
+def test_a_batch_that_does_not_fit_into_memory_goes_by_halves(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = encoder.encode_images(pictures(11)), encoder.encode_texts(TEXTS)
+    sizes = short_of_memory(encoder, 2, monkeypatch)
+    halved = encoder.encode_images(pictures(11)), encoder.encode_texts(TEXTS)
+    for one, other in zip(whole, halved, strict=True):
+        assert cosines(one, other).min() > 0.9999
+    assert max(sizes) == 2
+
+
+def test_no_memory_for_a_single_one_is_an_error_that_says_so_and_the_next_question_works(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        short_of_memory(encoder, 0, patch)
+        with pytest.raises(EncoderOutOfMemoryError, match="cpu has no memory left"):
+            encoder.encode_images(pictures(3))
+        with pytest.raises(EncoderOutOfMemoryError, match="can't allocate memory"):
+            encoder.encode_texts(["a red circle"])
+    assert encoder.encode_texts(["a red circle"]).shape == (1, 64)

@@ -1,0 +1,268 @@
+"""Every request ends in time, with a status that says why: real sockets, uvicorn and PostgreSQL."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app.indexing import index_folder
+from app.service import Service, open_service
+from app.settings import Settings
+from tests.app.conftest import picture
+from tests.app.serving import HeldEncoder, Served, serving, until
+
+BLOCKED = "lock table image_retrieval.images in access exclusive mode"
+ACTIVE = """
+    select count(*) filter (where state = 'active'),
+           count(*) filter (where state like 'idle in transaction%%')
+    from pg_stat_activity
+    where datname = current_database() and application_name = 'image-retrieval'
+"""
+
+
+@pytest.fixture
+def encoder() -> HeldEncoder:
+    return HeldEncoder()
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.replace(
+        max_in_flight=3, deadline_s=1.0, recall_sample=0.0, pool_size=4, text_cache_size=0
+    )
+
+
+@pytest.fixture
+async def service(settings: Settings, encoder: HeldEncoder, folder: Path) -> AsyncIterator[Service]:
+    async with open_service(settings, encoder) as service:
+        await index_folder(folder, encoder=encoder, pool=service.pool)
+        yield service
+        encoder.free.set()
+
+
+@pytest.fixture
+async def served(settings: Settings, service: Service) -> AsyncIterator[Served]:
+    async with serving(settings, service) as served:
+        yield served
+
+
+async def hold(
+    served: Served, service: Service, encoder: HeldEncoder, count: int
+) -> list[asyncio.Task[object]]:
+    """Fill the service with questions that the encoder does not answer yet."""
+    encoder.free.clear()
+    tasks = [asyncio.create_task(served.get(f"/api/search?text=red+{number}")) for number in range(count)]
+    await until(lambda: service.admission.in_flight == count)
+    return tasks
+
+
+async def test_beyond_the_bound_a_question_is_refused_at_once(
+    served: Served, service: Service, encoder: HeldEncoder
+) -> None:
+    held = await hold(served, service, encoder, 3)
+    started = time.perf_counter()
+    answer = await served.get("/api/search?text=red")
+    took = time.perf_counter() - started
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert "all at once" in str(answer.json()["detail"])
+    assert took < 0.1
+    assert (await served.get("/livez")).status == 200
+    assert (await served.get("/readyz")).status == 503
+    encoder.free.set()
+    assert [(await task).status for task in held] == [200] * 3
+    assert (await served.get("/readyz")).status == 200
+    assert (await served.get("/api/search?text=red")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/api/images", "/api/search", "/api/predict-image"])
+async def test_a_full_service_refuses_a_picture_before_its_body_comes(
+    served: Served, service: Service, encoder: HeldEncoder, path: str
+) -> None:
+    held = await hold(served, service, encoder, 3)
+    wire = await served.connect()
+    wire.send(f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n")
+    wire.send("content-length: 900000\r\n\r\n")
+    started = time.perf_counter()
+    assert (await wire.answer()).status == 503
+    assert time.perf_counter() - started < 0.1
+    encoder.free.set()
+    await asyncio.gather(*held)
+
+
+def form(data: bytes) -> bytes:
+    head = b'--b\r\ncontent-disposition: form-data; name="image"; filename="x.png"\r\n\r\n'
+    return head + data + b"\r\n--b--\r\n"
+
+
+async def test_a_picture_whose_body_came_while_the_service_filled_is_refused_before_it_is_decoded(
+    served: Served, service: Service, encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[object] = []
+    monkeypatch.setattr("app.search.decode_image", lambda *arguments, **_: decoded.append(arguments))
+    body = form(picture("red"))
+    wire = await served.connect()
+    wire.send("POST /api/search HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n")
+    wire.send(f"content-length: {len(body)}\r\n\r\n")
+    wire.send(body[:50])
+    await asyncio.sleep(0.1)
+    assert service.admission.in_flight == 0  # what drips in takes nobody's place
+    held = await hold(served, service, encoder, 3)
+    wire.send(body[50:])
+    answer = await wire.answer()
+    assert (answer.status, decoded) == (503, [])
+    encoder.free.set()
+    await asyncio.gather(*held)
+    assert service.admission.body_bytes == 0
+
+
+async def test_more_bodies_than_memory_is_for_are_refused(
+    served: Served, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.admission, "max_body_bytes", 100_000)
+    wires = [await served.connect() for _ in range(3)]
+    for wire in wires:
+        wire.send("POST /api/search HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n")
+        wire.send("content-length: 900000\r\n\r\n" + "x" * 60_000)
+    answers = [asyncio.create_task(wire.answer()) for wire in wires]
+    done, _ = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED, timeout=5)
+    assert [task.result().status for task in done] == [503] * len(done) != []
+    for wire in wires:
+        wire.leave()
+    for task in answers:
+        task.cancel()
+    await until(lambda: service.admission.body_bytes == 0)
+
+
+async def test_a_question_ends_by_its_deadline_whatever_the_encoder_does(
+    served: Served, service: Service, encoder: HeldEncoder
+) -> None:
+    encoder.free.clear()
+    started = time.perf_counter()
+    answer = await served.get("/api/search?text=red")
+    assert (answer.status, answer.json()["title"]) == (504, "Deadline")
+    assert 1.0 <= time.perf_counter() - started < 2.0
+    await until(lambda: service.admission.in_flight == 0)
+    encoder.free.set()
+    assert (await served.get("/api/search?text=red")).status == 200
+
+
+async def test_the_deadline_ends_the_sql_too(served: Served, service: Service, database_url: str) -> None:
+    with psycopg.connect(database_url) as lock:
+        lock.execute(BLOCKED)
+        answer = await served.get("/api/search?text=red")
+        assert answer.status == 504
+        await idle(database_url, within_s=1)
+    assert (await served.get("/api/search?text=red")).status == 200
+
+
+async def idle(database_url: str, *, within_s: float) -> None:
+    """Wait until none of the service's connections works, or holds a transaction."""
+    async with asyncio.timeout(within_s):
+        while True:
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                if connection.execute(ACTIVE).fetchone() == (0, 0):
+                    return
+            await asyncio.sleep(0.02)
+
+
+async def test_a_client_who_leaves_frees_its_connection_and_its_sql_within_a_second(
+    served: Served, service: Service, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as lock:
+        lock.execute(BLOCKED)
+        wire = await served.connect()
+        wire.send("GET /api/search?text=red HTTP/1.1\r\nhost: x\r\n\r\n")
+        await until(
+            lambda: service.pool.get_stats()["pool_available"] < service.pool.get_stats()["pool_size"]
+        )
+        await asyncio.sleep(0.1)
+        wire.leave()
+        await idle(database_url, within_s=0.9)  # the deadline would have come later
+        assert service.admission.in_flight == 0
+    stats = service.pool.get_stats()
+    assert stats["pool_available"] == stats["pool_size"]
+
+
+async def test_a_client_who_leaves_before_its_turn_costs_no_forward_pass(
+    served: Served, service: Service, encoder: HeldEncoder
+) -> None:
+    held = await hold(served, service, encoder, 1)
+    wire = await served.connect()
+    wire.send("GET /api/search?text=unheard HTTP/1.1\r\nhost: x\r\n\r\n")
+    await until(lambda: service.admission.in_flight == 2)
+    wire.leave()
+    await until(lambda: service.admission.in_flight == 1, timeout_s=1)
+    encoder.free.set()
+    await asyncio.gather(*held)
+    assert "unheard" not in encoder.texts
+
+
+async def test_a_thousand_who_leave_at_any_moment_leave_nothing_behind(
+    served: Served, service: Service, database_url: str, settings: Settings
+) -> None:
+    service.admission.max_in_flight = 64
+
+    async def come_and_go(number: int) -> None:
+        wire = await served.connect()
+        wire.send(f"GET /api/search?text=red+{number} HTTP/1.1\r\nhost: x\r\n\r\n")
+        await asyncio.sleep(number % 40 / 1000)
+        wire.leave()
+
+    for start in range(0, 1000, 50):
+        await asyncio.gather(*(come_and_go(number) for number in range(start, start + 50)))
+    await until(lambda: service.admission.in_flight == 0)
+    await idle(database_url, within_s=1)
+    stats = service.pool.get_stats()
+    assert stats["pool_available"] == stats["pool_size"]
+    assert stats["requests_waiting"] == 0
+    assert (await served.get("/api/search?text=red")).status == 200
+
+
+async def test_an_upload_that_is_given_up_leaves_no_lock_and_no_row_without_its_file(
+    served: Served, service: Service, database_url: str
+) -> None:
+    body = form(picture("teal"))
+    with psycopg.connect(database_url) as lock:
+        lock.execute("lock table image_retrieval.image_embeddings in share mode")
+        wire = await served.connect()
+        wire.send("POST /api/images HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n")
+        wire.send(f"content-length: {len(body)}\r\n\r\n")
+        wire.send(body)
+        await asyncio.sleep(0.4)
+        wire.leave()
+        await idle(database_url, within_s=0.9)
+        held = "select count(*) from pg_locks where locktype = 'advisory'"
+        assert lock.execute(held).fetchone() == (0,)
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("select count(*) from image_retrieval.images").fetchone() == (8,)
+
+
+async def test_a_sane_request_id_is_kept_and_another_replaced(served: Served) -> None:
+    assert (await served.get("/livez", "x-request-id: job-7/a")).headers["x-request-id"] == "job-7/a"
+    for odd in ("", "two words", "x" * 200, '"}'):
+        made = (await served.get("/livez", f"x-request-id: {odd}")).headers["x-request-id"]
+        assert made != odd
+        assert len(made) == 32
+
+
+async def test_a_problem_says_which_request_it_was(served: Served) -> None:
+    answer = await served.get("/api/search", "x-request-id: mine")
+    assert (answer.status, answer.json()["request_id"]) == (422, "mine")
+
+
+async def test_an_error_nobody_foresaw_is_a_problem_and_logged_with_its_request(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("surprise")
+
+    monkeypatch.setattr("app.search.check", fail)
+    answer = await served.get("/api/search?text=red")
+    assert (answer.status, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert "surprise" not in answer.body.decode()
+    assert "ZeroDivisionError: surprise" in caplog.text
