@@ -1,5 +1,6 @@
 """The psycopg pool, what every session of ours is set to, and which versions we stand on."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -35,6 +36,13 @@ class Pool(AsyncConnectionPool[Connection]):
         async with await Connection.connect(self.conninfo, **self.kwargs) as connection:
             await prepare_session(connection)
         await super().open(wait, timeout)
+
+    async def putconn(self, conn: Connection) -> None:
+        """Take a connection back, also from a task that is cancelled in the midst of returning it.
+
+        psycopg_pool waits there for its lock: cancelled meanwhile, it would lose the connection for good.
+        """
+        await asyncio.shield(super().putconn(conn))
 
 
 def make_pool(

@@ -234,11 +234,15 @@ async def delete_replaced(connection: Connection, replaced: Sequence[tuple[UUID,
 @asynccontextmanager
 async def taking_turns(connection: Connection, subject: str) -> AsyncIterator[None]:
     """Hold the advisory lock of this subject, across all processes that use the database."""
-    await connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (subject,))
     try:
+        await connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (subject,))
         yield
     finally:
-        await connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (subject,))
+        try:
+            await connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (subject,))
+        except BaseException:  # cancelled just now, say: the lock goes with the connection
+            await connection.close()
+            raise
 
 
 @asynccontextmanager

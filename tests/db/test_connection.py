@@ -1,8 +1,13 @@
-"""The pool: connections that the server ended are replaced before anybody is given one."""
+"""The pool: nobody gets a connection that the server ended, and none is lost to those who are cancelled."""
+
+import asyncio
+import contextlib
 
 import psycopg
+import pytest
 
-from db.connection import make_pool
+from db.connection import Pool, make_pool
+from db.storing import taking_turns
 
 
 async def test_connections_that_the_server_ended_are_never_handed_out(database_url: str) -> None:
@@ -21,3 +26,57 @@ async def test_connections_that_the_server_ended_are_never_handed_out(database_u
                     row = await cursor.fetchone()
                     assert row is not None
                     assert row[0] not in ended
+
+
+async def test_a_connection_is_not_lost_when_its_return_is_cancelled(pool: Pool) -> None:
+    async def use() -> None:
+        async with pool.connection() as connection:
+            await connection.execute("select 1")
+            await pool._lock.acquire()  # somebody else does something with the pool just now
+
+    task = asyncio.create_task(use())
+    while not pool._lock or not pool._lock.locked():
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.sleep(0.01)
+    pool._lock.release()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0.01)
+    stats = pool.get_stats()
+    assert stats["pool_available"] == stats["pool_size"]
+
+
+@pytest.mark.parametrize("moment_s", [0.0, 0.001, 0.002, 0.004, 0.1])
+async def test_whoever_is_cancelled_holds_no_turn(pool: Pool, database_url: str, moment_s: float) -> None:
+    async def work() -> None:
+        async with pool.connection() as connection, taking_turns(connection, "a picture"):
+            await connection.execute("select pg_sleep(5)")
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(moment_s)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with psycopg.connect(database_url, autocommit=True) as other:
+        held = other.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone()
+    assert held == (0,)
+    async with pool.connection(timeout=2) as connection, taking_turns(connection, "a picture"):
+        pass
+
+
+async def test_a_turn_that_cannot_be_given_back_goes_with_its_connection(
+    pool: Pool, database_url: str
+) -> None:
+    async def spoil() -> None:
+        async with pool.connection() as connection, taking_turns(connection, "a picture"):
+            await connection.execute("begin")
+            with contextlib.suppress(psycopg.errors.DivisionByZero):
+                await connection.execute("select 1 / 0")
+
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+        await spoil()
+    with psycopg.connect(database_url, autocommit=True) as other:
+        held = other.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone()
+    assert held == (0,)
