@@ -10,11 +10,12 @@ demo: setup   ## Train a small encoder on drawn scenes, index a gallery, ask thr
 	$(BIN)/image-retrieval demo $(ARGS)
 test: check   ## Everything that CI holds: style, types, imports, all tests
 	$(BIN)/pytest -m "not gpu" $(ARGS)
-check: $(VENV)/.dev   ## Format, lint, types, who imports whom
+check: $(VENV)/.dev   ## Format, lint, types (the page's too), who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.javascript
 serve: setup   ## Serve the gallery on port 8000
 	$(BIN)/image-retrieval serve
 clean:   ## Remove .venv and caches
