@@ -81,7 +81,8 @@ export function byId(id) {
 function setProperty(element, name, value) {
   if (typeof value === "function") element.addEventListener(name.slice(2), value);
   else if (name === "dataset") Object.assign(element.dataset, value);
-  else if (name === "style") for (const [property, set] of Object.entries(value)) element.style.setProperty(property, String(set));
+  else if (name === "style")
+    for (const [property, set] of Object.entries(value)) element.style.setProperty(property, String(set));
   else if (LIVE.has(name)) Object.assign(element, { [name]: value });
   else if (value === null || value === undefined) return;
   else if (name.startsWith("aria-") || typeof value !== "boolean") element.setAttribute(name, String(value));

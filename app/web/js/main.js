@@ -1,43 +1,246 @@
-/** Composition root of the page: the header, and which of the three views is shown. */
+/** Composition root of the page: the conversation and its composer, the views beside it, the address. */
 
+import { addressOf, questionIn } from "./address.js";
+import { announce } from "./announce.js";
+import { getJson } from "./api.js";
+import { Composer } from "./composer.js";
+import { Conversation } from "./conversation.js";
+import { confirmed } from "./dialogs.js";
 import { byId, fill, h } from "./dom.js";
-import { LANGUAGES, language, onLanguage, setLanguage, t } from "./strings.js";
+import { listenForPictures } from "./drops.js";
+import { emptyState } from "./empty_state.js";
+import { showHeader } from "./header.js";
+import { currentPlace, goTo, reveal } from "./places.js";
+import { galleryPart, lessLike, moreLike, noFilters } from "./question.js";
+import { mountSelection } from "./selection.js";
+import { recallShown } from "./shown.js";
+import { onLanguage, t } from "./strings.js";
 
-/** @type {Record<string, {load: () => Promise<any>, mount: string}>} views other than the conversation */
-const OTHER_VIEWS = {
-  upload: { load: () => import("./upload.js"), mount: "mountUpload" },
-  collections: { load: () => import("./collections.js"), mount: "mountCollections" },
+/** @typedef {import("./question.js").Question} Question */
+/** @typedef {import("./turn.js").Turn} Turn */
+/** @typedef {import("./turn.js").TurnView} TurnView */
+/** @typedef {import("./types.js").Actions} Actions */
+/** @typedef {import("./types.js").Filters} Filters */
+/** @typedef {import("./types.js").Hit} Hit */
+
+const VIEWS = ["talk", "upload", "collections"];
+const SCROLLED_MS = 200;
+
+const empty = h("div", { class: "empty-place" });
+const bar = h("div", { dataset: { testid: "selection-bar" } });
+const conversation = new Conversation({
+  actions: actionsOn,
+  onEdit: edit,
+  onSelect: select,
+  onAddress: showAddress,
+  onChange: showState,
+});
+const composerOptions = {
+  onAsk: ask,
+  onStop: () => conversation.stop(),
+  onFilters: refilter,
 };
+let composer = new Composer(composerOptions);
+/** @type {TurnView | null} the turn whose pictures are being selected */
+let selecting = null;
+const selection = mountSelection(
+  bar,
+  () => selecting?.turn.hits ?? [],
+  (/** @type {ReadonlySet<string>} */ ids) => selecting?.results.showSelected(ids),
+  () => selecting?.turn.understood ?? null,
+);
+let view = "";
+/** @type {number | null} */
+let images = null;
 
-function showHeader() {
-  const link = (/** @type {string} */ view, /** @type {string} */ key) =>
-    h("a", { href: `#/${view}`, "aria-current": view === viewInAddress() ? "page" : null }, t(key));
-  const languages = h(
-    "select",
-    { "aria-label": t("language"), onchange: () => setLanguage(languages.value === "vi" ? "vi" : "en") },
-    Object.entries(LANGUAGES).map(([code, name]) => h("option", { value: code, selected: code === language() }, name)),
-  );
-  fill(
-    byId("top"),
-    h("nav", { "aria-label": t("nav") }, link("", "ask"), link("upload", "upload"), link("collections", "collections")),
-    languages,
-  );
+await start();
+
+async function start() {
+  history.scrollRestoration = "manual";
+  recallShown();
+  const dock = h("div", { class: "dock" }, bar, composer.element);
+  fill(byId("view-talk"), h("h1", { class: "visually-hidden" }, "image-retrieval"), empty, conversation.element, dock);
+  listenForPictures({
+    isActive: () => view === "talk" && !document.querySelector("dialog[open], [role=dialog]"),
+    onFiles: (files) => composer.addFiles(files),
+    onImageId: addById,
+  });
+  addEventListener("popstate", arrive);
+  addEventListener("keydown", stopOnEscape);
+  addEventListener("scroll", rememberPlace, { passive: true });
+  onLanguage(translate);
+  showState();
+  await showView();
+  await conversation.restore();
+  showState();
+  await arrive();
+  if (view === "talk" && matchMedia("(hover: hover)").matches) composer.focus(); // on a phone it would open the keyboard
+  images = (await getJson("/api/status").catch(() => ({ images: null }))).images;
+  showState();
+}
+
+/** @param {Question} question */
+async function ask(question) {
+  savePlace();
+  const answered = conversation.ask(question);
+  const newest = conversation.views.at(-1);
+  if (newest) reveal(newest.element);
+  await answered;
+}
+
+/** @param {Question} question */
+function edit(question) {
+  composer.load(question);
+  composer.focus();
+}
+
+/**
+ * Return what can be done with the pictures of a turn: each builds on the question that found them.
+ * @param {Turn} turn
+ * @returns {Actions}
+ */
+function actionsOn(turn) {
+  return {
+    moreLike: (hit) => ask(moreLike(turn.question, hit)),
+    lessLike: (hit) => ask(lessLike(turn.question, hit)),
+    addToQuestion(hit, { weight, region = null } = {}) {
+      if (!composer.draft.parts.length) composer.load(turn.question);
+      const part = galleryPart(hit, region);
+      composer.add(weight === undefined ? part : { ...part, weight, pinned: true });
+      announce(t("added", { name: part.title }));
+    },
+    searchRegion: (hit, region) => ask({ parts: [galleryPart(hit, region)], filters: turn.question.filters }),
+  };
+}
+
+/** @param {string} id of a picture that was dragged out of an answer */
+function addById(id) {
+  const hit = conversation.views.flatMap(({ turn }) => turn.hits).find((found) => found.id === id);
+  composer.add(galleryPart(hit ?? { id, captions: [], uri: "" }));
+}
+
+/**
+ * Ask the last question again with other filters, unless another is being written.
+ * @param {Filters} filters
+ */
+function refilter(filters) {
+  const last = conversation.views.at(-1);
+  if (last && !composer.draft.parts.length) conversation.askAgain(last, { ...last.turn.question, filters });
+}
+
+/**
+ * Select a picture, or take it out of the selection; all that is selected belongs to one answer.
+ * @param {TurnView} of
+ * @param {Hit} hit
+ * @param {boolean} range
+ */
+function select(of, hit, range) {
+  if (selecting !== of) selection.clear();
+  selecting = of;
+  selection.toggle(hit.id, { range });
+}
+
+/**
+ * Put a turn's question into the address: a new entry, unless this one is that turn's already.
+ * @param {Turn} turn
+ */
+function showAddress(turn) {
+  const address = addressOf(turn.question);
+  if (address === null || address === location.hash) {
+    if (address) history.replaceState({ turn: turn.id }, "");
+    return;
+  }
+  history.pushState({ turn: turn.id }, "", address);
+  showTitle(turn.question);
+}
+
+/** Show what the address says: a view, a question that is here already, or one to ask. */
+async function arrive() {
+  await showView();
+  if (view !== "talk") return;
+  const { turn: id, place } = history.state ?? {};
+  const question = questionIn(location.hash);
+  if (question) history.replaceState(history.state, "", addressOf(question)); // as this page writes it
+  const found =
+    conversation.find(id) ?? conversation.views.findLast(({ turn }) => addressOf(turn.question) === location.hash);
+  if (!question) {
+    if (place) goTo(place);
+    else conversation.element.lastElementChild?.scrollIntoView({ block: "start" });
+  } else if (!found) await ask(question);
+  else if (addressOf(found.turn.question) !== location.hash) await conversation.askAgain(found, question);
+  else if (place) goTo(place);
+  else reveal(found.element);
 }
 
 async function showView() {
-  const view = viewInAddress();
-  for (const name of ["talk", "upload", "collections"]) byId(`view-${name}`).hidden = name !== (view || "talk");
-  const other = OTHER_VIEWS[view];
-  if (other) (await other.load())[other.mount](byId(`view-${view}`), {});
-  showHeader();
-}
-
-/** @returns {string} "" for the conversation */
-function viewInAddress() {
   const name = location.hash.replace(/^#\/?/, "").split("?")[0] ?? "";
-  return name in OTHER_VIEWS ? name : "";
+  view = VIEWS.includes(name) ? name : "talk";
+  for (const each of VIEWS) byId(`view-${each}`).hidden = each !== view;
+  showHeader(view, { onClear: clearHistory });
+  const place = byId(`view-${view}`);
+  if (view === "upload") (await import("./upload.js")).mountUpload(place);
+  if (view === "collections") (await import("./collections.js")).mountCollections(place, { onPick: pickCollection });
 }
 
-addEventListener("hashchange", showView);
-onLanguage(showView);
-await showView();
+/** @param {string} name */
+function pickCollection(name) {
+  composer.setFilters({ ...noFilters(), collection: name });
+  location.hash = "#/";
+  composer.focus();
+}
+
+async function clearHistory() {
+  const words = { title: t("clear-title"), text: t("clear-text"), action: t("clear-history") };
+  if (!(await confirmed(words))) return;
+  await conversation.clear();
+  composer.clear();
+  history.replaceState(null, "", "#/");
+  announce(t("cleared"));
+  showState();
+}
+
+function showState() {
+  const { views } = conversation;
+  composer.setBusy(conversation.asking !== null);
+  byId("view-talk").classList.toggle("is-empty", views.length === 0);
+  fill(empty, views.length === 0 && emptyState({ images, onAsk: ask }));
+}
+
+function translate() {
+  const place = currentPlace();
+  const { draft, busy, element } = composer;
+  composer = new Composer(composerOptions, draft);
+  composer.setBusy(busy);
+  element.replaceWith(composer.element);
+  conversation.rerender();
+  selection.clear();
+  selection.refresh();
+  showState();
+  showView();
+  if (place) goTo(place);
+}
+
+/** @param {KeyboardEvent} event */
+function stopOnEscape(event) {
+  if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open], [role=dialog]")) return;
+  conversation.stop();
+}
+
+/** @param {Question} question */
+function showTitle({ parts }) {
+  const words = parts.flatMap((part) => (part.kind === "text" ? [part.text] : [])).join(", ");
+  document.title = words ? `${words} · image-retrieval` : "image-retrieval";
+}
+
+let scrolled = 0;
+
+function rememberPlace() {
+  clearTimeout(scrolled);
+  scrolled = window.setTimeout(savePlace, SCROLLED_MS);
+}
+
+/** Keep where the reader is with this entry of the browser's history, for the way back and for a reload. */
+function savePlace() {
+  clearTimeout(scrolled);
+  if (view === "talk") history.replaceState({ ...history.state, place: currentPlace() }, "");
+}

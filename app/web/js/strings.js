@@ -3,6 +3,7 @@
  * language chosen. A text may name values in braces, and have a form for one and for others: {n: 3} chooses.
  */
 
+import { recall, remember } from "./remembered.js";
 import { ENGLISH, VIETNAMESE } from "./words.js";
 
 /** @typedef {"en" | "vi"} Language */
@@ -56,11 +57,7 @@ export function language() {
 export function setLanguage(next) {
   chosen = next;
   document.documentElement.lang = next;
-  try {
-    localStorage.setItem(REMEMBERED, next);
-  } catch {
-    // storage is forbidden: chosen until the page is left
-  }
+  remember(REMEMBERED, next);
   for (const listener of listeners) listener();
 }
 
@@ -83,12 +80,7 @@ export function formatNumber(value, options) {
 
 /** @returns {Language} */
 function startingLanguage() {
-  let remembered = null;
-  try {
-    remembered = localStorage.getItem(REMEMBERED);
-  } catch {
-    // storage is forbidden: ask the browser
-  }
+  const remembered = recall(REMEMBERED);
   if (remembered === "en" || remembered === "vi") return remembered;
   return navigator.language.toLowerCase().startsWith("vi") ? "vi" : "en";
 }

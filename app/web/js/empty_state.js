@@ -1,0 +1,49 @@
+/** What the page shows before the first question: what can be asked, and how. */
+
+import { h, icon } from "./dom.js";
+import { noFilters, textPart } from "./question.js";
+import { t } from "./strings.js";
+
+/** @typedef {import("./question.js").Question} Question */
+
+const EXAMPLES = [
+  { lang: "en", text: "a red boat at sea" },
+  { lang: "en", text: "two cats at sunset" },
+  { lang: "en", text: "a house in the snow" },
+  { lang: "vi", text: "một chiếc thuyền trên biển" },
+  { lang: "vi", text: "ba bông hoa trên bãi cỏ" },
+  { lang: "vi", text: "cái cây vào ban đêm" },
+];
+
+/**
+ * Return the empty state; an example asks itself.
+ * @param {{images: number | null, onAsk: (question: Question) => void}} options
+ */
+export function emptyState({ images, onAsk }) {
+  const example = (/** @type {{lang: string, text: string}} */ { lang, text }) =>
+    h(
+      "li",
+      null,
+      h(
+        "button",
+        {
+          type: "button",
+          class: "example",
+          lang,
+          onclick: () => onAsk({ parts: [textPart(text)], filters: noFilters() }),
+        },
+        icon("search"),
+        text,
+      ),
+    );
+  return h(
+    "div",
+    { class: "empty-state", dataset: { testid: "empty-state" } },
+    h("h2", null, t("empty-title")),
+    h("p", null, t("empty-text")),
+    images === 0
+      ? h("p", null, t("empty-gallery"), " ", h("a", { href: "#/upload" }, t("upload-pictures")))
+      : h("ul", { class: "examples", "aria-label": t("examples") }, EXAMPLES.map(example)),
+    images !== null && images > 0 && h("p", { class: "quiet" }, t("gallery-size", { n: images })),
+  );
+}
