@@ -88,7 +88,7 @@ export async function ask(body, { onEvent, ...options }) {
   } catch (error) {
     throw asApiError(error);
   }
-  if (!ended) throw unreachable("the answer broke off");
+  if (!ended) throw new ApiError(0, "broken off", "the answer ended before it was whole");
 }
 
 /**

@@ -8,7 +8,7 @@
 const DATABASE = "image-retrieval";
 const STORE = "turns";
 const MOST_TURNS = 60;
-const MOST_HITS = 120; // of one answer; more are asked for again while scrolling
+const MOST_HITS = 500; // of one answer; more are asked for again while scrolling
 
 /** The browser does not keep the history; full tells whether for want of room. */
 export class HistoryError extends Error {

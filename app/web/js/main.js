@@ -10,7 +10,7 @@ import { byId, fill, h } from "./dom.js";
 import { listenForPictures } from "./drops.js";
 import { emptyState } from "./empty_state.js";
 import { showHeader } from "./header.js";
-import { currentPlace, goTo, reveal } from "./places.js";
+import { currentPlace, goTo, keepPlaces, reveal, savePlace } from "./places.js";
 import { galleryPart, lessLike, moreLike, noFilters } from "./question.js";
 import { mountSelection } from "./selection.js";
 import { recallShown } from "./shown.js";
@@ -24,7 +24,6 @@ import { onLanguage, t } from "./strings.js";
 /** @typedef {import("./types.js").Hit} Hit */
 
 const VIEWS = ["talk", "upload", "collections"];
-const SCROLLED_MS = 200;
 
 const empty = h("div", { class: "empty-place" });
 const bar = h("div", { dataset: { testid: "selection-bar" } });
@@ -56,7 +55,7 @@ let images = null;
 await start();
 
 async function start() {
-  history.scrollRestoration = "manual";
+  keepPlaces(() => view === "talk");
   recallShown();
   const dock = h("div", { class: "dock" }, bar, composer.element);
   fill(byId("view-talk"), h("h1", { class: "visually-hidden" }, "image-retrieval"), empty, conversation.element, dock);
@@ -67,7 +66,6 @@ async function start() {
   });
   addEventListener("popstate", arrive);
   addEventListener("keydown", stopOnEscape);
-  addEventListener("scroll", rememberPlace, { passive: true });
   onLanguage(translate);
   showState();
   await showView();
@@ -230,17 +228,4 @@ function stopOnEscape(event) {
 function showTitle({ parts }) {
   const words = parts.flatMap((part) => (part.kind === "text" ? [part.text] : [])).join(", ");
   document.title = words ? `${words} · image-retrieval` : "image-retrieval";
-}
-
-let scrolled = 0;
-
-function rememberPlace() {
-  clearTimeout(scrolled);
-  scrolled = window.setTimeout(savePlace, SCROLLED_MS);
-}
-
-/** Keep where the reader is with this entry of the browser's history, for the way back and for a reload. */
-function savePlace() {
-  clearTimeout(scrolled);
-  if (view === "talk") history.replaceState({ ...history.state, place: currentPlace() }, "");
 }

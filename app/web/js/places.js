@@ -1,8 +1,34 @@
-/** Where the reader is, by what is at the top of the window: it stays true when the layout changes above. */
+/**
+ * Where the reader is, by what is at the top of the window: it stays true when the layout changes above. Each entry of
+ * the browser's history keeps its place, for the way back and for a reload.
+ */
 
 const BELOW_HEADER_PX = 72;
+const SCROLLED_MS = 200;
 
 /** @typedef {{turn: string, hit: string | null, top: number}} Place */
+
+let scrolled = 0;
+
+/**
+ * Keep the place whenever scrolling ends.
+ * @param {() => boolean} isActive whether the conversation is what is scrolled
+ */
+export function keepPlaces(isActive) {
+  history.scrollRestoration = "manual";
+  const save = () => isActive() && savePlace();
+  const later = () => {
+    clearTimeout(scrolled);
+    scrolled = window.setTimeout(save, SCROLLED_MS);
+  };
+  addEventListener("scroll", later, { passive: true });
+}
+
+/** Keep the place now, with this entry of the history. */
+export function savePlace() {
+  clearTimeout(scrolled);
+  history.replaceState({ ...history.state, place: currentPlace() }, "");
+}
 
 /** @returns {Place | null} null where no turn is in sight */
 export function currentPlace() {
@@ -48,6 +74,7 @@ function placeAt(x, y) {
 /** @param {Place} place */
 function adjust({ turn, hit, top }) {
   const shown = document.getElementById(turn);
-  const target = (hit && shown?.querySelector(`[data-id="${CSS.escape(hit)}"]`)) || shown;
+  const target = hit === null ? shown : shown?.querySelector(`[data-id="${CSS.escape(hit)}"]`);
   if (target) window.scrollBy({ top: target.getBoundingClientRect().top - top, behavior: "instant" });
+  else if (shown) reveal(shown);
 }

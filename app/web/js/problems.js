@@ -37,7 +37,8 @@ export function problemCard(problem, { onRetry, onEdit }) {
  * @param {Problem} problem
  */
 export function inWords({ status, title, detail }) {
-  const key = KNOWN.includes(status) ? status : "other";
+  const brokeOff = status === 0 && title === "broken off";
+  const key = brokeOff ? "broken-off" : KNOWN.includes(status) ? status : "other";
   const said = status === 0 ? "" : detail || title;
   return { title: t(`problem-${key}`), text: t(`problem-${key}-text`, { said }).trim() };
 }
