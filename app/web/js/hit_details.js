@@ -72,6 +72,9 @@ function buttons(hit, actions, close) {
     close();
     act();
   };
+  const more = closing(() => actions.moreLike(hit));
+  const less = closing(() => actions.lessLike(hit));
+  const add = closing(() => actions.addToQuestion(hit));
   const searchPart = async () => {
     const region = await selectRegion(hit.image_url, t("region-of", { name: hit.captions[0] ?? fileName(hit) }));
     if (region) closing(() => actions.searchRegion(hit, region))();
@@ -79,21 +82,9 @@ function buttons(hit, actions, close) {
   return h(
     "div",
     { class: "lightbox-actions" },
-    button(
-      "lightbox-more",
-      "more-like",
-      closing(() => actions.moreLike(hit)),
-    ),
-    button(
-      "lightbox-less",
-      "less-like",
-      closing(() => actions.lessLike(hit)),
-    ),
-    button(
-      "lightbox-add",
-      "add",
-      closing(() => actions.addToQuestion(hit)),
-    ),
+    button("lightbox-more", "more-like", more),
+    button("lightbox-less", "less-like", less),
+    button("lightbox-add", "add", add),
     button("lightbox-part", "region", searchPart),
     button("lightbox-download", "download", () => downloadOne(hit)),
   );
