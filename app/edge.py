@@ -57,11 +57,11 @@ class Edge:
             record.ended_by = "stop"  # the server waited for this one as long as it does
             await answer.refuse(StoppingError("the service is stopping; try again shortly"))
         finally:
-            current_request.reset(token)
             record.seconds = time.perf_counter() - record.started
             record.route = scope.get("path_template") or record.route
             service.metrics.observe_request(record)
             log_request(record)
+            current_request.reset(token)
 
     async def _within_bounds(
         self, scope: HTTPScope, receive: Receive, answer: "_Answer", admission: Admission

@@ -105,11 +105,13 @@ class PatientProtocol(HttpToolsProtocol):
             )
 
     def _refuse(self, status: int, title: str, detail: str) -> None:
-        """Answer, unless an answer is under way or nothing was asked, and close; the work for it ends."""
+        """Close, with these words unless others are under way or nothing was asked; work for it ends."""
         cycle = self.cycle
-        answering = cycle is not None and cycle.response_started and not cycle.response_complete
-        waiting = cycle is not None and not cycle.response_started
-        if not answering and self._bytes and (self._awaited == "body" or not waiting):
+        if self._awaited == "head":
+            unanswered = self._bytes > 0 and (cycle is None or cycle.response_complete)
+        else:
+            unanswered = not cycle.response_started
+        if unanswered:
             body = f'{{"status":{status},"title":"{title}","detail":"{detail}"}}'.encode()
             head = (
                 b"content-type: application/problem+json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"

@@ -16,8 +16,6 @@ from app.main import create_app
 from app.service import Service, open_service
 from app.settings import Settings
 
-SHUTDOWN_WITHIN_S = 10
-"""Requests under way when the service stops have so long to end."""
 OPEN_FILES = 65_536
 
 logger = logging.getLogger(__name__)
@@ -95,6 +93,6 @@ def make_server(settings: Settings, service: Service) -> GracefulServer:
         log_level="warning",
         access_log=False,  # app.edge writes a line for each request, without what was asked
         server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_WITHIN_S,
+        timeout_graceful_shutdown=settings.finish_s,
     )
     return GracefulServer(config, service)

@@ -66,6 +66,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds of work that a request may take before a 504."""
     drain_s: Annotated[float, Meta(ge=0)] = 1.0
     """Seconds after SIGTERM in which /readyz answers 503 and the service still takes requests."""
+    finish_s: Annotated[int, Meta(ge=0)] = 10
+    """Seconds that requests under way then have to end."""
     max_upload_bytes: Annotated[int, Meta(ge=1024)] = 20_000_000
     """Largest request body accepted."""
     max_pixels: Annotated[int, Meta(ge=1)] = 50_000_000
