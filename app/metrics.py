@@ -1,12 +1,21 @@
 """What is counted and measured, in Prometheus' terms; labels name routes and encoders, never a question."""
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    Summary,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import MutexValue, ValueClass
 
-from app.request_record import RequestRecord
+from app.request_record import EndedBy, RequestRecord
 
 PREFIX = "image_retrieval"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -38,6 +47,8 @@ class Metrics:
         self._requests = counter("requests", "Requests, by route and status.", ["method", "route", "status"])
         self._request_seconds = histogram("request_seconds", "From head to last byte, by route.", ["route"])
         self._ended_early = counter("requests_ended_early", "Requests cut short, by what.", ["by"])
+        for reason in get_args(EndedBy):
+            self._ended_early.labels(reason)  # a rate needs the zero before the first
         self._in_flight = gauge("requests_in_flight", "Requests being worked on.")
         self._in_flight_limit = gauge("requests_in_flight_limit", "The most of them before a 503.")
         self._encode = histogram("encode_seconds", "A question's words and pictures to vectors.")
@@ -55,8 +66,11 @@ class Metrics:
         self._pictures = gauge(
             "pictures", "Pictures with and without a vector, by encoder.", ["encoder", "vector"], same=True
         )
-        self._recall_sum = counter("index_recall_at_10_sum", "Recall of the sampled questions, added up.")
-        self._recall_count = counter("index_recall_at_10_count", "Questions sampled for recall.")
+        self._recall = Summary(
+            f"{PREFIX}_index_recall_at_10",
+            "Share of a sampled question's true ten best that the index found.",
+            registry=registry,
+        )
         self.pictures_due = 0.0
         """When the pictures are to be counted again, on the monotonic clock; whoever counts sets it."""
 
@@ -84,8 +98,7 @@ class Metrics:
 
     def observe_recall(self, recall: float) -> None:
         """Note the share of a question's true ten best that the index found."""
-        self._recall_sum.inc(recall)
-        self._recall_count.inc()
+        self._recall.observe(recall)
 
     def set_load(
         self,
