@@ -294,22 +294,22 @@ def search(
     collection: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Search by words, by a picture, or by both."""
-    from app.schemas import search_answer
+    from app.answers import search_answer
     from app.search import Question, check
     from app.search import search as answer_question
     from app.service import open_service
+    from app.terms import words_and_picture
     from db.gallery import Filters
 
     settings = Settings.from_env()
-    question = Question(
+    terms = words_and_picture(
         text=text,
         picture=None if image is None else image.read_bytes(),
         picture_name="" if image is None else str(image),
         image_id=image_id,
         alpha=alpha,
-        k=k,
-        filters=Filters(collection=collection),
     )
+    question = Question(terms, alpha=alpha, k=k, filters=Filters(collection=collection))
     check(
         question, max_k=settings.max_k, max_text_chars=settings.max_text_chars
     )  # before the encoder is loaded

@@ -14,6 +14,7 @@ from app.search import Question, search
 from app.server import run_server
 from app.service import Service, open_service
 from app.settings import Settings
+from app.terms import words_and_picture
 from embedding.encoder import load_encoder
 from training.captions import load_flickr8k_captions
 from training.scenes import captions_of, draw, gallery, write_gallery
@@ -90,13 +91,13 @@ async def _ask(service: Service) -> None:
     redrawn = BytesIO()  # drawn anew: no file of the gallery is the same
     draw(scenes[SHOWN], np.random.default_rng(7)).save(redrawn, "PNG")
     shown = f"a new drawing of {captions_of(scenes[SHOWN])[0].body}"
-    for title, question in (
-        (f'In words: "{words["en"]}"', Question(text=words["en"])),
-        (f'In Vietnamese: "{words["vi"]}"', Question(text=words["vi"])),
-        (f"By a picture: {shown}", Question(picture=redrawn.getvalue())),
-        (f'By both: {shown}, and "{ADDED}"', Question(text=ADDED, picture=redrawn.getvalue())),
+    for title, terms in (
+        (f'In words: "{words["en"]}"', words_and_picture(text=words["en"])),
+        (f'In Vietnamese: "{words["vi"]}"', words_and_picture(text=words["vi"])),
+        (f"By a picture: {shown}", words_and_picture(picture=redrawn.getvalue())),
+        (f'By both: {shown}, and "{ADDED}"', words_and_picture(text=ADDED, picture=redrawn.getvalue())),
     ):
-        answer = await search(service, question)
+        answer = await search(service, Question(terms))
         click.echo(f"\n{title}  ({answer.total_ms:.0f} ms)")
         for hit in answer.hits:
             click.echo(f"  {hit.rank}  {hit.score:.3f}  {hit.uri}  {hit.captions[0]}")

@@ -7,24 +7,28 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from litestar import Litestar, Request, get
+from litestar import Litestar, Request
 from litestar.config.compression import CompressionConfig
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Tag
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
-from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
 from app.edge import Edge
 from app.errors import problem_map
+from app.routes.ask import ask_by_body
 from app.routes.gallery import get_collections, get_encoders, live, ready
 from app.routes.images import delete_image, get_file, get_image, get_similar, get_thumbnail, post_image
 from app.routes.metrics import get_metrics
+from app.routes.page import get_asset, get_page
 from app.routes.search import predict_image, search_by_address, search_by_body
 from app.service import Service, open_service
 from app.settings import Settings
+
+# pictures are compressed already, the page's files compress themselves, and a stream must not wait to fill up
+SENT_AS_THEY_ARE = ["/file$", "/thumbnail$", "^/$", "^/assets/", "^/api/ask$", "^/api/images/zip$"]
 
 
 def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] | None = None) -> Litestar:
@@ -45,9 +49,11 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
 
     app = Litestar(
         route_handlers=[
-            index,
+            get_page,
+            get_asset,
             search_by_address,
             search_by_body,
+            ask_by_body,
             predict_image,
             get_image,
             get_file,
@@ -71,7 +77,7 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
         logging_config=None,  # the entry point's business
         request_max_body_size=settings.max_upload_bytes,
         response_headers={"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"},
-        compression_config=CompressionConfig(backend="gzip", exclude=["/file$", "/thumbnail$"]),
+        compression_config=CompressionConfig(backend="gzip", exclude=SENT_AS_THEY_ARE),
     )
     app.asgi_handler = Edge(app.asgi_handler, deadline_s=settings.deadline_s)
     return app
@@ -80,12 +86,6 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
 def from_environment() -> Litestar:
     """Entry point for ASGI servers: uvicorn --factory app.main:from_environment."""
     return create_app(Settings.from_env())
-
-
-@get("/", include_in_schema=False)
-async def index() -> Redirect:
-    """Show the API's documentation."""
-    return Redirect("/schema")
 
 
 def openapi_config() -> OpenAPIConfig:

@@ -14,8 +14,9 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
-from app.schemas import CollectionAnswer, EncoderEcho, SearchAnswer
+from app.schemas import CollectionAnswer
 from app.search import MAX_OFFSET
+from app.search_schemas import EncoderEcho, SearchAnswer
 from db.storing import image_id
 from training.errors import EvaluationError
 from training.metrics import DEPTH, Ranks

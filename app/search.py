@@ -1,98 +1,130 @@
 """The read path, whole: a question -> vectors -> one SQL call -> ranked hits."""
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
-from PIL import Image
-
 from app.errors import ImageNotFoundError, QuestionError
 from app.service import Service
-from db.gallery import Embedding, Filters, Hit, embedding_of, search_images, similar_images
-from embedding.images import decode_image
+from app.terms import DEFAULT_ALPHA, Term, check_characters, check_terms, encode_terms, truncated_terms
+from db.gallery import Embedding, Filters, Hit, Sort, embeddings_of, search_images, similar_images
 
-DEFAULT_ALPHA = 0.6
 DEFAULT_K = 5
 MAX_OFFSET = 100_000
+MAX_EXCLUDED = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Words, a picture (a file's bytes, or one of the gallery), or both; alpha is the weight of the words."""
+    """Weighted terms, and which of the pictures that fit them are wanted.
 
-    text: str | None = None
-    picture: bytes | None = None
-    picture_name: str = "the uploaded picture"
-    image_id: UUID | None = None
+    alpha is what was asked for, if words_and_picture made the terms of it.
+    """
+
+    terms: tuple[Term, ...]
     alpha: float = DEFAULT_ALPHA
     k: int = DEFAULT_K
     offset: int = 0
     filters: Filters = field(default_factory=Filters)
+    sort: Sort = "relevance"
     exact: bool = False
 
     @property
-    def weights(self) -> tuple[float, float]:
-        """Weights of the words and of the picture, as used: a part that was not asked weighs nothing."""
-        if self.text is None:
-            return 0.0, 1.0
-        if self.picture is None and self.image_id is None:
-            return 1.0, 0.0
-        return self.alpha, 1 - self.alpha
+    def weights(self) -> list[float]:
+        """The terms' weights, in their order."""
+        return [term.weight for term in self.terms]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The terms' vectors, float32 (d,), unit length, in their order; and how long that took."""
+
+    embeddings: list[Embedding]
+    encode_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hits, best first; and how long the database took."""
+
+    hits: list[Hit]
+    database_ms: float
+
+    @property
+    def ef_search(self) -> int | None:
+        """How many candidates the HNSW index looked at; None: every picture that matches was compared."""
+        return self.hits[0].ef_search if self.hits else None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hits, best first; truncated says that the encoder read only the beginning of the words."""
+    """The whole of it; truncated says of each term that the encoder read only the beginning of its words."""
 
-    hits: list[Hit]
-    truncated: bool
-    encode_ms: float
-    database_ms: float
-    total_ms: float
+    encoded: Encoded
+    truncated: list[bool]
+    found: Found
+
+    @property
+    def hits(self) -> list[Hit]:
+        """The pictures found, best first."""
+        return self.found.hits
+
+    @property
+    def total_ms(self) -> float:
+        """From the question to the hits."""
+        return self.encoded.encode_ms + self.found.database_ms
 
 
 async def search(service: Service, question: Question) -> Answer:
     """Answer a question.
 
     Raises:
-        QuestionError: it asks for nothing, or out of bounds; ImageNotFoundError: no picture of that id.
-        ImageError: the picture cannot be decoded.
+        QuestionError: it asks for nothing, or out of bounds.
+        ImageNotFoundError, GalleryFileMissingError: a picture is not in the gallery, or its file is gone.
+        ImageError: a picture cannot be decoded.
         EncoderBusyError: too much is queued already.
+        NothingIndexedError: the gallery has no vectors yet.
         psycopg.Error, psycopg_pool.PoolTimeout: the database does not answer.
     """
+    encoded = await encode(service, question)
+    found, truncated = await asyncio.gather(
+        find(service, question, encoded), _truncated(service, question.terms)
+    )
+    return Answer(encoded, truncated, found)
+
+
+async def encode(service: Service, question: Question) -> Encoded:
+    """Return the vectors of a question's terms; raises as search does, of the question and the encoder."""
     started = time.perf_counter()
     check(question, max_k=service.settings.max_k, max_text_chars=service.settings.max_text_chars)
-    text_embedding, image_embedding = await asyncio.gather(
-        _text_embedding(service, question), _image_embedding(service, question)
-    )
-    encoded = time.perf_counter()
+    embeddings = await encode_terms(service, question.terms)
+    return Encoded(embeddings, 1000 * (time.perf_counter() - started))
+
+
+async def find(service: Service, question: Question, encoded: Encoded) -> Found:
+    """Ask the database; raises as search does, of the database."""
+    started = time.perf_counter()
     ask = partial(
         search_images,
-        text_embedding=text_embedding,
-        image_embedding=image_embedding,
-        alpha=question.alpha,
+        embeddings=encoded.embeddings,
+        weights=question.weights,
         filters=question.filters,
+        sort=question.sort,
     )
     async with service.pool.connection() as connection:  # only now: nobody holds one while the encoder works
-        asked = ask(connection, k=question.k, skip=question.offset, exact=question.exact)
-        hits, truncated = await asyncio.gather(asked, _is_truncated(service, question))
-    ended = time.perf_counter()
+        hits = await ask(connection, k=question.k, skip=question.offset, exact=question.exact)
+    database_s = time.perf_counter() - started
     service.observe_search(
-        question.text,
-        encode_s=encoded - started,
-        database_s=ended - encoded,
-        ask=None if question.exact else ask,
+        "\n".join(term.text for term in question.terms if term.text is not None) or None,
+        encode_s=encoded.encode_ms / 1000,
+        database_s=database_s,
+        ask=None if question.exact or question.sort != "relevance" else ask,
     )
-    return Answer(
-        hits=hits,
-        truncated=truncated,
-        encode_ms=1000 * (encoded - started),
-        database_ms=1000 * (ended - encoded),
-        total_ms=1000 * (ended - started),
-    )
+    return Found(hits, 1000 * database_s)
 
 
 async def more_like(service: Service, image_id: UUID, *, k: int, filters: Filters) -> list[Hit]:
@@ -101,64 +133,32 @@ async def more_like(service: Service, image_id: UUID, *, k: int, filters: Filter
     Raises:
         QuestionError: k out of bounds; ImageNotFoundError: no picture of that id.
     """
-    check(Question(image_id=image_id, k=k, filters=filters), max_k=service.settings.max_k, max_text_chars=1)
+    question = Question((Term(image_id=image_id),), k=k, filters=filters)
+    check(question, max_k=service.settings.max_k, max_text_chars=1)
     async with service.pool.connection() as connection:
-        if await embedding_of(connection, image_id) is None:
+        if not await embeddings_of(connection, [image_id]):
             raise ImageNotFoundError(f"there is no picture {image_id} in the gallery")
         return await similar_images(connection, image_id, k=k, filters=filters)
 
 
 def check(question: Question, *, max_k: int, max_text_chars: int) -> None:
     """Raise QuestionError, saying what is wrong, unless the question can be asked."""
-    if question.text is None and question.picture is None and question.image_id is None:
-        raise QuestionError("nothing is asked: give words (text), a picture (image or image_id), or both")
-    if question.picture is not None and question.image_id is not None:
-        raise QuestionError("image and image_id are both given; ask with one picture")
-    if question.text is not None:
-        if not question.text.strip():
-            raise QuestionError("text is empty")
-        if len(question.text) > max_text_chars:
-            raise QuestionError(f"text has {len(question.text)} characters; the most is {max_text_chars}")
-    for name, value in (("text", question.text), ("collection", question.filters.collection)):
-        if value is not None:
-            check_characters(name, value)
-    if not 0 <= question.alpha <= 1:
-        raise QuestionError(
-            f"alpha is {question.alpha}; it goes from 0 (the picture alone) to 1 (the words alone)"
-        )
+    check_terms(question.terms, max_text_chars=max_text_chars)
     if not 1 <= question.k <= max_k:
         raise QuestionError(f"k is {question.k}; it goes from 1 to {max_k}")
     if not 0 <= question.offset <= MAX_OFFSET:
         raise QuestionError(f"offset is {question.offset}; it goes from 0 to {MAX_OFFSET}")
+    filters = question.filters
+    if filters.collection is not None:
+        check_characters("collection", filters.collection)
+    if len(filters.exclude) > MAX_EXCLUDED:
+        raise QuestionError(f"exclude has {len(filters.exclude)} pictures; the most is {MAX_EXCLUDED}")
+    if filters.min_score is not None and not math.isfinite(filters.min_score):
+        raise QuestionError(f"min_score is {filters.min_score}; it is a cosine similarity, from -1 to 1")
+    if filters.taken_from and filters.taken_to and filters.taken_from > filters.taken_to:
+        raise QuestionError(f"taken_from {filters.taken_from} is after taken_to {filters.taken_to}")
 
 
-def check_characters(name: str, value: str) -> None:
-    """Raise QuestionError if a text holds what PostgreSQL cannot store: NUL, or half of a surrogate pair."""
-    if "\x00" in value:
-        raise QuestionError(f"{name} holds a NUL character")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise QuestionError(f"{name} holds half of a surrogate pair, which is no character")
-
-
-async def _is_truncated(service: Service, question: Question) -> bool:
+async def _truncated(service: Service, terms: Sequence[Term]) -> list[bool]:
     """Count the words' tokens; this thread has time for it while the database searches."""
-    return question.text is not None and service.encoder.is_truncated(question.text)
-
-
-async def _text_embedding(service: Service, question: Question) -> Embedding | None:
-    return None if question.text is None else await service.texts.encode(question.text)
-
-
-async def _image_embedding(service: Service, question: Question) -> Embedding | None:
-    if question.image_id is not None:
-        async with service.pool.connection() as connection:
-            stored = await embedding_of(connection, question.image_id)
-        if stored is None:
-            raise ImageNotFoundError(f"there is no picture {question.image_id} in the gallery")
-        return stored
-    if question.picture is None:
-        return None
-    picture: Awaitable[Image.Image] = asyncio.to_thread(
-        decode_image, question.picture, name=question.picture_name, max_pixels=service.settings.max_pixels
-    )
-    return await service.images.encode(await picture)
+    return truncated_terms(service, terms)

@@ -103,7 +103,7 @@ async def measure(model: str, images: Path, count: int, data_dir: Path) -> None:
                     started = time.perf_counter()
                     (vector,) = encoder.encode_texts([text])
                     encoded = time.perf_counter()
-                    await search_images(connection, text_embedding=vector, k=10)
+                    await search_images(connection, [vector], k=10)
                     encode.append(encoded - started)
                     sql.append(time.perf_counter() - encoded)
                 rounds.append((milliseconds(http), milliseconds(encode), milliseconds(sql)))

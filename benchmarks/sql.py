@@ -106,8 +106,8 @@ async def index_recall(connection: Connection, questions: Embedding, filters: Fi
     """Return the mean share of the true ten nearest that the indexed search returns."""
     shares = []
     for question in questions:
-        found = await search_images(connection, text_embedding=question, k=K, filters=filters)
-        exact = await search_images(connection, text_embedding=question, k=K, filters=filters, exact=True)
+        found = await search_images(connection, [question], k=K, filters=filters)
+        exact = await search_images(connection, [question], k=K, filters=filters, exact=True)
         shares.append(len({hit.id for hit in found} & {hit.id for hit in exact}) / max(len(exact), 1))
     return float(np.mean(shares))
 
@@ -123,10 +123,10 @@ async def measure(folder: Path, images: int, dimension: int, count: int) -> None
         await fill_peer(connection, vectors)
 
         async def function(question: Embedding) -> None:
-            await search_images(connection, text_embedding=question, k=K)
+            await search_images(connection, [question], k=K)
 
         async def hybrid(question: Embedding) -> None:
-            await search_images(connection, text_embedding=question, image_embedding=questions[0], k=K)
+            await search_images(connection, [question, questions[0]], [0.6, 0.4], k=K)
 
         async def view(question: Embedding) -> None:
             await connection.execute(

@@ -121,6 +121,7 @@ images = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Index("images_collection_uri", "collection", "uri"),
     Index("images_attributes", "attributes", postgresql_using="gin"),
+    Index("images_taken_at", "taken_at"),
     comment="One row a picture",
 )
 

@@ -87,6 +87,11 @@ def six_pictures(database_url: str) -> Iterator[str]:
             collection=lambda i: "trip" if i < 4 else "home",
         )
         connection.execute("update captions set language = case position when 0 then 'en' else 'vi' end")
+        connection.execute(
+            "update images set taken_at ="
+            " make_date((attributes->>'year')::integer, 1 + 2 * right(id::text, 1)::integer, 1)"
+            " where uri <> 'street-again.jpg'"
+        )
         yield database_url
         connection.execute(
             "do $$ begin drop owned by reader; drop role reader; exception when undefined_object then end $$"

@@ -14,6 +14,8 @@ from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Sche
 from app.errors import QuestionError
 
 AnyRequest = Request[Any, Any, Any]
+JSON_ONLY = ("terms",)
+"""Fields that a form, which is flat, does not have."""
 Fields = TypeVar("Fields", bound=msgspec.Struct)
 
 
@@ -69,6 +71,8 @@ def _convert(values: dict[str, list[str]], fields: type[Fields], picture_field: 
         raise QuestionError(f"the field {picture_field} must be a file")
     plain: dict[str, Any] = {}
     for field in msgspec.structs.fields(fields):
+        if field.name in JSON_ONLY:
+            continue
         given = values.pop(field.encode_name, None)
         if given is None:
             continue
@@ -106,28 +110,29 @@ def json_object(name: str, value: str) -> dict[str, Any]:
         raise QuestionError(f'{name} must be a JSON object such as {{"year": 2019}}: {error}') from error
 
 
-def decode_base64(encoded: str) -> bytes:
+def decode_base64(encoded: str, name: str = "image") -> bytes:
     """Return the bytes of base64 text or of a data: URI.
 
     Raises:
         QuestionError: it is neither; addresses are never fetched.
     """
     if encoded.startswith(("http:", "https:", "file:", "ftp:")):
-        raise QuestionError("image is an address; the service fetches nothing: send the picture itself")
+        raise QuestionError(f"{name} is an address; the service fetches nothing: send the picture itself")
     _, _, payload = encoded.rpartition(",") if encoded.startswith("data:") else ("", "", encoded)
     try:
         return base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise QuestionError(f"image is neither base64 nor a data: URI of base64: {error}") from error
+        raise QuestionError(f"{name} is neither base64 nor a data: URI of base64: {error}") from error
 
 
 def documented_body(fields: type[msgspec.Struct], picture_field: str, *, json: bool) -> type[Operation]:
     """Return an Operation whose OpenAPI request body is what read_body reads into these fields."""
     (_,), components = msgspec.json.schema_components([fields])
-    properties = components[fields.__name__]["properties"]
+    properties = _inlined(components[fields.__name__]["properties"], components)
+    flat = {name: property for name, property in properties.items() if name not in JSON_ONLY}
     form = {
         "type": "object",
-        "properties": properties | {picture_field: {"type": "string", "format": "binary"}},
+        "properties": flat | {picture_field: {"type": "string", "format": "binary"}},
         "additionalProperties": False,
     }
     content: dict[str, Any] = {"multipart/form-data": OpenAPIMediaType(schema=cast("Schema", form))}
@@ -141,3 +146,14 @@ def documented_body(fields: type[msgspec.Struct], picture_field: str, *, json: b
             self.request_body = RequestBody(content=content, required=True)
 
     return WithBody
+
+
+def _inlined(schema: Any, components: dict[str, Any]) -> Any:
+    """Return a JSON schema with every reference replaced by what it refers to."""
+    if isinstance(schema, list):
+        return [_inlined(each, components) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(components[schema["$ref"].rpartition("/")[2]], components)
+    return {name: _inlined(each, components) for name, each in schema.items()}

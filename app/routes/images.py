@@ -7,13 +7,16 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 from litestar.response import File
 
+from app.answers import hit_answer
 from app.errors import ImageNotFoundError, UploadRefusedError
 from app.pictures import find_picture, forget_thumbnail, thumbnail_path
 from app.routes.access import may_write
 from app.routes.forms import AnyRequest, documented_body, json_object, read_body
-from app.schemas import ImageAnswer, SimilarAnswer, UploadRequest, hit_answer, image_answer
-from app.search import DEFAULT_K, check_characters, more_like
+from app.schemas import ImageAnswer, UploadRequest, image_answer
+from app.search import DEFAULT_K, more_like
+from app.search_schemas import SimilarAnswer
 from app.service import Service
+from app.terms import Term, check_characters
 from app.uploads import add_image, remove_image
 from db.gallery import Caption, Filters, captions_of, find_image
 
@@ -70,7 +73,7 @@ async def get_similar(
     """Find the pictures most like one of the gallery, without itself."""
     contained = None if attributes is None else json_object("attributes", attributes)
     hits = await more_like(service, image_id, k=k, filters=Filters(collection, contained))
-    return SimilarAnswer(image_id=image_id, hits=[hit_answer(hit) for hit in hits])
+    return SimilarAnswer(image_id=image_id, hits=[hit_answer(hit, [Term(image_id=image_id)]) for hit in hits])
 
 
 @post(

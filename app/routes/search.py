@@ -8,19 +8,15 @@ from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromQuery
 
+from app.answers import search_answer
 from app.pictures import reduced_picture
 from app.routes.forms import AnyRequest, Picture, documented_body, json_object, read_body
-from app.schemas import (
-    ReportedAnswer,
-    ReportedHit,
-    ReportedRequest,
-    SearchAnswer,
-    SearchRequest,
-    search_answer,
-)
-from app.search import DEFAULT_ALPHA, DEFAULT_K, Question, search
+from app.routes.questions import read_question
+from app.search import DEFAULT_K, Question, search
+from app.search_schemas import ReportedAnswer, ReportedHit, ReportedRequest, SearchAnswer, SearchRequest
 from app.service import Service
-from db.gallery import Filters, Hit
+from app.terms import DEFAULT_ALPHA, words_and_picture
+from db.gallery import Hit, Sort
 
 REPORTED_K = 5
 REPORTED_PX = 1024
@@ -36,6 +32,11 @@ async def search_by_address(
     offset: FromQuery[int] = 0,
     collection: FromQuery[str | None] = None,
     attributes: FromQuery[str | None] = None,
+    exclude: FromQuery[list[UUID] | None] = None,
+    taken_from: FromQuery[str | None] = None,
+    taken_to: FromQuery[str | None] = None,
+    min_score: FromQuery[float | None] = None,
+    sort: FromQuery[Sort] = "relevance",
     exact: FromQuery[bool] = False,
 ) -> SearchAnswer:
     """Search by words, by a picture of the gallery, or by both; alpha is the weight of the words.
@@ -51,6 +52,11 @@ async def search_by_address(
         offset=offset,
         collection=collection,
         attributes=contained,
+        exclude=exclude or [],
+        taken_from=taken_from,
+        taken_to=taken_to,
+        min_score=min_score,
+        sort=sort,
         exact=exact,
     )
     return await _answer(service, request, None)
@@ -82,25 +88,13 @@ async def search_by_body(request: AnyRequest, service: NamedDependency[Service])
 async def predict_image(request: AnyRequest, service: NamedDependency[Service]) -> ReportedAnswer:
     """Answer the first front end: fields query, file and alpha; the five best come back as data: URIs."""
     asked, picture = await read_body(request, ReportedRequest, picture_field="file", json=False)
-    question = Question(
-        text=asked.query, picture=picture.data if picture else None, alpha=asked.alpha, k=REPORTED_K
-    )
-    answer = await search(service, question)
+    terms = words_and_picture(text=asked.query, picture=picture.data if picture else None, alpha=asked.alpha)
+    answer = await search(service, Question(terms, k=REPORTED_K))
     return ReportedAnswer(top5=await asyncio.gather(*(_reported(service, hit) for hit in answer.hits)))
 
 
 async def _answer(service: Service, asked: SearchRequest, picture: Picture | None) -> SearchAnswer:
-    question = Question(
-        text=asked.text,
-        picture=picture.data if picture else None,
-        picture_name=picture.name if picture else "",
-        image_id=asked.image_id,
-        alpha=asked.alpha,
-        k=asked.k,
-        offset=asked.offset,
-        filters=Filters(asked.collection, asked.attributes),
-        exact=asked.exact,
-    )
+    question = read_question(asked, picture)
     return search_answer(service, question, await search(service, question))
 
 

@@ -103,7 +103,7 @@ async def test_a_picture_whose_body_came_while_the_service_filled_is_refused_bef
     served: Served, service: Service, encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[object] = []
-    monkeypatch.setattr("app.search.decode_image", lambda *arguments, **_: decoded.append(arguments))
+    monkeypatch.setattr("app.terms.decode_image", lambda *arguments, **_: decoded.append(arguments))
     body = form(picture("red"))
     wire = await served.connect()
     wire.send("POST /api/search HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n")

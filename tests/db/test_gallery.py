@@ -19,7 +19,7 @@ from db.gallery import (
     ImageRow,
     active_encoder,
     captions_of,
-    embedding_of,
+    embeddings_of,
     find_image,
     known_images,
     list_collections,
@@ -103,12 +103,11 @@ async def test_what_is_stored_comes_back(connection: Connection) -> None:
     }
     assert await find_image(connection, rows[0].id) == (rows[0], "/photos")
     assert await captions_of(connection, rows[0].id) == captions[0]
-    stored = await embedding_of(connection, rows[2].id)
-    assert stored is not None
+    stored = (await embeddings_of(connection, [rows[2].id]))[rows[2].id]
     assert stored.dtype == np.float32
     np.testing.assert_allclose(stored, embeddings[2], atol=1e-3)
     assert await find_image(connection, image_id("holiday", b"other")) is None
-    assert await embedding_of(connection, image_id("holiday", b"other")) is None
+    assert await embeddings_of(connection, [image_id("holiday", b"other")]) == {}
 
 
 async def test_storing_again_changes_nothing(connection: Connection) -> None:
@@ -200,8 +199,7 @@ async def test_two_workers_may_store_the_same_pictures_at_once(pool: Pool) -> No
         for table in ("images", "captions", "image_embeddings"):
             assert await count(connection, table) == 300
         for name, embedding in list(zip(names, embeddings, strict=True))[::50]:
-            stored = await embedding_of(connection, picture(name).id)
-            assert stored is not None
+            (stored,) = (await embeddings_of(connection, [picture(name).id])).values()
             np.testing.assert_allclose(stored, embedding, atol=1e-3)
 
 
@@ -213,13 +211,13 @@ async def test_scores_are_the_cosines_numpy_computes(connection: Connection, alp
     text, image = clustered(2, 16, seed=2)
     combined = alpha * text + (1 - alpha) * image
     combined /= np.linalg.norm(combined)
-    hits = await search_images(connection, text_embedding=text, image_embedding=image, alpha=alpha, k=50)
+    hits = await search_images(connection, [text, image], [alpha, 1 - alpha], k=50)
     position = {picture(name).id: i for i, name in enumerate(names)}
     order = [position[hit.id] for hit in hits]
     for scores, query in (
         ([hit.score for hit in hits], combined),
-        ([hit.text_score for hit in hits], text),
-        ([hit.image_score for hit in hits], image),
+        ([hit.term_scores[0] for hit in hits], text),
+        ([hit.term_scores[1] for hit in hits], image),
     ):
         np.testing.assert_allclose(np.array(scores, dtype=float), embeddings[order] @ query, atol=2e-3)
     assert [hit.rank for hit in hits] == list(range(1, 51))
@@ -228,13 +226,15 @@ async def test_scores_are_the_cosines_numpy_computes(connection: Connection, alp
     assert hits[0].captions == [f"{order[0]}!"]
 
 
-async def test_a_part_that_was_not_asked_has_no_score(connection: Connection) -> None:
+async def test_the_score_of_a_term_alone_is_the_score(connection: Connection) -> None:
     embeddings = clustered(5, 16, seed=1)
     await store(connection, "abcde", embeddings)
-    (words,) = await search_images(connection, text_embedding=embeddings[1], k=1)
-    (photo,) = await search_images(connection, image_embedding=embeddings[1], k=1)
-    assert (words.id, words.text_score, words.image_score) == (picture("b").id, words.score, None)
-    assert (photo.id, photo.text_score, photo.image_score) == (picture("b").id, None, photo.score)
+    for weight in (1.0, 0.3, 10.0):
+        (hit,) = await search_images(connection, [embeddings[1]], [weight], k=1)
+        assert (hit.id, hit.term_scores) == (picture("b").id, [pytest.approx(hit.score, abs=1e-6)])
+    away = await search_images(connection, [embeddings[1]], [-1.0], k=5)
+    assert away[-1].id == picture("b").id
+    assert [hit.score for hit in away] == [pytest.approx(-hit.term_scores[0], abs=1e-6) for hit in away]
 
 
 async def test_searches_take_filters_and_pages(connection: Connection) -> None:
@@ -245,7 +245,7 @@ async def test_searches_take_filters_and_pages(connection: Connection) -> None:
     await store_images(connection, encoder, rows, [[] for _ in rows], embeddings)
 
     async def ids(**arguments: Any) -> list[Any]:
-        hits = await search_images(connection, text_embedding=embeddings[0], **arguments)
+        hits = await search_images(connection, [embeddings[0]], **arguments)
         return [hit.id for hit in hits]
 
     work = await ids(k=40, filters=Filters(collection="work"))
@@ -260,7 +260,7 @@ async def test_searches_take_filters_and_pages(connection: Connection) -> None:
     assert await ids(k=40, exact=True) == everything
     alike = await similar_images(connection, rows[0].id, k=3, filters=Filters(collection="work"))
     assert [hit.id for hit in alike] == work[1:4]
-    assert [hit.score for hit in alike] == [hit.image_score for hit in alike]
+    assert [[hit.score] for hit in alike] == [hit.term_scores for hit in alike]
 
 
 async def test_a_gallery_is_one_encoders(connection: Connection) -> None:
@@ -328,9 +328,7 @@ async def test_a_collection_lives_in_one_place(connection: Connection) -> None:
 async def test_deleted_pictures_are_gone(connection: Connection) -> None:
     await store(connection, "abc", clustered(3, 16, seed=1))
     assert await delete_images(connection, [picture("a").id, image_id("holiday", b"other")]) == 1
-    assert {
-        hit.id for hit in await search_images(connection, text_embedding=clustered(1, 16, seed=2)[0])
-    } == {
+    assert {hit.id for hit in await search_images(connection, [clustered(1, 16, seed=2)[0]])} == {
         picture("b").id,
         picture("c").id,
     }
@@ -405,7 +403,7 @@ async def test_one_connection_serves_searches_of_different_k(connection: Connect
     await store(connection, [str(i) for i in range(50)], embeddings)
     for k in (50, 1, 20, 50):
         for _ in range(3):  # also when psycopg has prepared it
-            hits = await search_images(connection, text_embedding=embeddings[0], k=k)
+            hits = await search_images(connection, [embeddings[0]], k=k)
             assert len(hits) == k
     row = await (await connection.execute("select current_setting('hnsw.ef_search')")).fetchone()
     assert row[0] == "40"

@@ -339,7 +339,9 @@ def sql_files_in_order() -> list[Path]:
     names = [
         name
         for version in versions
-        for name in re.findall(r'"(\w+_v\d+)"', version.read_text(encoding="utf-8"))
+        for name in re.findall(
+            r'"(\w+_v\d+)"', version.read_text(encoding="utf-8").partition("def downgrade")[0]
+        )
     ]
     return [SQL_FILES / f"{name}.sql" for name in names]
 

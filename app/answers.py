@@ -1,0 +1,118 @@
+"""Questions and hits as they travel: the service, the stream and the command line say the same."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from app.schemas import image_url, thumbnail_url
+from app.search import Answer, Encoded, Found, Question
+from app.search_schemas import (
+    EncoderEcho,
+    HitAnswer,
+    QueryEcho,
+    Rectangle,
+    SearchAnswer,
+    TermEcho,
+    Timings,
+)
+from app.service import Service
+from app.terms import Term
+from db.gallery import Embedding, Hit
+
+Value = TypeVar("Value")
+
+
+def search_answer(service: Service, question: Question, answer: Answer) -> SearchAnswer:
+    """Return an answer as it travels: the command line prints the same."""
+    return SearchAnswer(
+        query=query_echo(service, question, answer.encoded.embeddings, answer.truncated),
+        hits=[hit_answer(hit, question.terms) for hit in answer.hits],
+        timings_ms=timings(answer.encoded, answer.found),
+    )
+
+
+def query_echo(
+    service: Service, question: Question, embeddings: Sequence[Embedding], truncated: Sequence[bool]
+) -> QueryEcho:
+    """Return a question as it was understood."""
+    terms, filters = question.terms, question.filters
+    words = [term for term in terms if term.kind == "text"]
+    return QueryEcho(
+        text=_only([term.text for term in words]),
+        image=_only([term.picture_name for term in terms if term.kind == "image"]),
+        image_id=_only([term.image_id for term in terms if term.kind == "image_id"]),
+        alpha=question.alpha,
+        text_weight=sum(term.weight for term in words),
+        image_weight=sum(term.weight for term in terms if term.kind != "text"),
+        terms=[term_echo(*each) for each in zip(terms, embeddings, truncated, strict=True)],
+        k=question.k,
+        offset=question.offset,
+        collection=filters.collection,
+        attributes=None if filters.attributes is None else dict(filters.attributes),
+        exclude=list(filters.exclude),
+        taken_from=filters.taken_from,
+        taken_to=filters.taken_to,
+        min_score=filters.min_score,
+        sort=question.sort,
+        truncated=any(truncated),
+        exact=question.exact,
+        encoder=encoder_echo(service),
+    )
+
+
+def term_echo(term: Term, embedding: Embedding, truncated: bool) -> TermEcho:
+    """Return a term as it was understood."""
+    part = term.region
+    region = None if part is None else Rectangle(part.x, part.y, part.width, part.height)
+    given = term.kind in ("image", "embedding") or region is not None
+    return TermEcho(
+        kind=term.kind,
+        text=term.text,
+        image_id=term.image_id,
+        weight=term.weight,
+        truncated=truncated,
+        region=region,
+        embedding=base64.b64encode(embedding.astype("<f2").tobytes()).decode() if given else None,
+    )
+
+
+def encoder_echo(service: Service) -> EncoderEcho:
+    """Return what is told of the encoder that answers."""
+    encoder = service.encoder
+    return EncoderEcho(
+        name=Path(encoder.checkpoint).name,
+        checkpoint=encoder.checkpoint,
+        fingerprint=encoder.fingerprint,
+        dimension=encoder.dimension,
+    )
+
+
+def hit_answer(hit: Hit, terms: Sequence[Term]) -> HitAnswer:
+    """Return a hit as it travels, with the addresses of its picture."""
+    scores = list(zip(terms, hit.term_scores, strict=True))
+    return msgspec.convert(
+        {
+            **{name: getattr(hit, name) for name in hit.__slots__},
+            "text_score": _only([score for term, score in scores if term.kind == "text"]),
+            "image_score": _only([score for term, score in scores if term.kind != "text"]),
+            "image_url": image_url(hit.id),
+            "thumbnail_url": thumbnail_url(hit.id),
+        },
+        HitAnswer,
+    )
+
+
+def timings(encoded: Encoded, found: Found) -> Timings:
+    """Return where the time of an answer went."""
+    return Timings(
+        encode=round(encoded.encode_ms, 3),
+        database=round(found.database_ms, 3),
+        total=round(encoded.encode_ms + found.database_ms, 3),
+    )
+
+
+def _only(values: Sequence[Value]) -> Value | None:
+    return values[0] if len(values) == 1 else None

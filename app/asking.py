@@ -1,0 +1,75 @@
+"""A question answered as a stream of events: what was understood, hits, words, how it was found."""
+
+from collections.abc import AsyncGenerator
+
+from msgspec import Struct
+
+from app.answer_text import Language, answer_markdown, to_html
+from app.answers import encoder_echo, hit_answer, query_echo, timings
+from app.errors import STATUS, problem, unexpected_problem
+from app.search import Encoded, Question, find
+from app.search_schemas import DoneEvent, ErrorEvent, HitAnswer, HitsEvent, QueryEcho, Receipt, TextEvent
+from app.service import Service
+from app.terms import truncated_terms
+from db.receipt import receipt_sql
+
+HITS_AT_ONCE = 10
+SORTED_BY_DATE = 200
+"""Matches that search_images sorts by date: there is no page beyond them."""
+
+Event = tuple[str, Struct]
+
+
+async def answer_events(
+    service: Service, question: Question, encoded: Encoded, language: Language
+) -> AsyncGenerator[Event, None]:
+    """Yield (name, data): understood, hits (as often as it takes), text, done; or error, the last."""
+    truncated = truncated_terms(service, question.terms)
+    understood = query_echo(service, question, encoded.embeddings, truncated)
+    yield "understood", understood
+    try:
+        found = await find(service, question, encoded)
+    except Exception as error:  # noqa: BLE001 - it is told: the answer has begun, nobody else can
+        told = problem(error) if isinstance(error, tuple(STATUS)) else unexpected_problem(error)
+        yield "error", ErrorEvent(told.status_code, told.title or "", told.detail)
+        return
+    hits = [hit_answer(hit, question.terms) for hit in found.hits]
+    for first in range(0, len(hits), HITS_AT_ONCE):
+        yield "hits", HitsEvent(hits[first : first + HITS_AT_ONCE])
+    markdown = answer_markdown(understood, hits, language)
+    yield "text", TextEvent(html=to_html(markdown), markdown=markdown)
+    yield (
+        "done",
+        DoneEvent(
+            timings_ms=timings(encoded, found),
+            receipt=_receipt(service, question, encoded, understood, found.ef_search),
+            more=_may_be_more(question, hits),
+        ),
+    )
+
+
+def _receipt(
+    service: Service, question: Question, encoded: Encoded, understood: QueryEcho, ef_search: int | None
+) -> Receipt:
+    return Receipt(
+        encoder=encoder_echo(service),
+        terms=understood.terms,
+        k=question.k,
+        offset=question.offset,
+        exact=ef_search is None,
+        ef_search=ef_search,
+        sql=receipt_sql(
+            encoded.embeddings,
+            question.weights,
+            k=question.k,
+            skip=question.offset,
+            filters=question.filters,
+            sort=question.sort,
+            exact=question.exact,
+        ),
+    )
+
+
+def _may_be_more(question: Question, hits: list[HitAnswer]) -> bool:
+    end = question.offset + question.k
+    return len(hits) == question.k and (question.sort == "relevance" or end < SORTED_BY_DATE)

@@ -1,0 +1,253 @@
+"""Questions and answers as they travel over HTTP."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+from app.search import DEFAULT_K, MAX_EXCLUDED
+from app.terms import DEFAULT_ALPHA, MAX_TERMS, MAX_WEIGHT, Kind
+from db.gallery import Sort
+
+Moment = Annotated[
+    str,
+    Meta(description="ISO 8601; without a zone it is UTC", examples=["2024-05-01", "2024-05-01T12:00:00Z"]),
+]
+Start = Annotated[float, Meta(ge=0, le=1)]
+Length = Annotated[float, Meta(gt=0, le=1)]
+
+
+class Rectangle(Struct, frozen=True, forbid_unknown_fields=True):
+    """Part of an upright picture: its left upper corner and its sides, in fractions of the picture's."""
+
+    x: Start
+    y: Start
+    width: Length
+    height: Length
+
+
+class TermRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a question: exactly one of text, image, image_id and embedding, and what it weighs."""
+
+    text: Annotated[str | None, Meta(description="Words")] = None
+    image: Annotated[str | None, Meta(description="A picture as base64 or as a data: URI")] = None
+    image_id: Annotated[UUID | None, Meta(description="A picture of the gallery")] = None
+    embedding: Annotated[
+        str | None,
+        Meta(description="A vector of the encoder's: base64 of its numbers as little-endian float16"),
+    ] = None
+    weight: Annotated[
+        float, Meta(ge=-MAX_WEIGHT, le=MAX_WEIGHT, description="Below zero it leads away from the term")
+    ] = 1.0
+    region: Annotated[
+        Rectangle | None, Meta(description="Only this part of the picture (of image or image_id)")
+    ] = None
+
+
+class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A question: words, a picture, or both; or any number of weighted terms.
+
+    Multipart sends the picture as a file in the field image, and takes no terms.
+    """
+
+    text: Annotated[str | None, Meta(description="Words to search by")] = None
+    image: Annotated[str | None, Meta(description="A picture as base64 or as a data: URI")] = None
+    image_id: Annotated[
+        UUID | None, Meta(description="A picture of the gallery instead of an uploaded one")
+    ] = None
+    alpha: Annotated[float, Meta(ge=0, le=1, description="Weight of the words; the picture has the rest")] = (
+        DEFAULT_ALPHA
+    )
+    terms: Annotated[
+        Annotated[list[TermRequest], Meta(min_length=1, max_length=MAX_TERMS)] | None,
+        Meta(description="Instead of text, image, image_id and alpha"),
+    ] = None
+    k: Annotated[int, Meta(ge=1, description="Most hits wanted")] = DEFAULT_K
+    offset: Annotated[int, Meta(ge=0, description="Hits to leave out first")] = 0
+    collection: Annotated[str | None, Meta(description="Only pictures of this collection")] = None
+    attributes: Annotated[
+        dict[str, Any] | None, Meta(description="Only pictures whose attributes contain these")
+    ] = None
+    exclude: Annotated[list[UUID], Meta(max_length=MAX_EXCLUDED, description="Never these pictures")] = (
+        msgspec.field(default_factory=list)
+    )
+    taken_from: Annotated[Moment | None, Meta(description="Only pictures taken then or later")] = None
+    taken_to: Annotated[Moment | None, Meta(description="Only pictures taken before then")] = None
+    min_score: Annotated[float | None, Meta(description="Only hits with at least this score")] = None
+    sort: Annotated[
+        Sort, Meta(description="newest and oldest sort the 200 best matches by when they were taken")
+    ] = "relevance"
+    exact: Annotated[bool, Meta(description="Compare with every picture instead of asking the index")] = False
+
+
+class AskRequest(SearchRequest, frozen=True, forbid_unknown_fields=True):
+    """A question whose answer is also told in words."""
+
+    language: Annotated[Literal["en", "vi"], Meta(description="Of the words of the answer")] = "en"
+
+
+class ReportedRequest(Struct, frozen=True):
+    """A question in the form of the first front end; fields that it does not know are passed over."""
+
+    query: str | None = None
+    alpha: float = DEFAULT_ALPHA
+
+
+class EncoderEcho(Struct, frozen=True):
+    """The encoder that ranked the hits."""
+
+    name: str
+    checkpoint: str
+    fingerprint: str
+    dimension: int
+
+
+class TermEcho(Struct, frozen=True):
+    """A term as it was understood; truncated says that only the beginning of its words was read.
+
+    embedding is given for an uploaded picture, a region and a vector: sent as a term again, it asks the same.
+    """
+
+    kind: Kind
+    text: str | None
+    image_id: UUID | None
+    weight: float
+    truncated: bool
+    region: Rectangle | None
+    embedding: str | None
+
+
+class QueryEcho(Struct, frozen=True):
+    """The question as it was understood: the weights used, and whether a text was too long (truncated).
+
+    text, image and image_id are those of the only term of that kind; text_weight and image_weight are what
+    the words and all else weigh together.
+    """
+
+    text: str | None
+    image: str | None
+    image_id: UUID | None
+    alpha: float
+    text_weight: float
+    image_weight: float
+    terms: list[TermEcho]
+    k: int
+    offset: int
+    collection: str | None
+    attributes: dict[str, Any] | None
+    exclude: list[UUID]
+    taken_from: datetime | None
+    taken_to: datetime | None
+    min_score: float | None
+    sort: Sort
+    truncated: bool
+    exact: bool
+    encoder: EncoderEcho
+
+
+class HitAnswer(Struct, frozen=True):
+    """One picture found. Scores are cosine similarities, from -1 to 1: with the question, and with each term.
+
+    text_score is that of the only words, image_score that of the only picture; null if there are none, or
+    several.
+    """
+
+    rank: int
+    id: UUID
+    score: float
+    text_score: float | None
+    image_score: float | None
+    term_scores: list[float]
+    captions: list[str]
+    collection: str
+    uri: str
+    width: int
+    height: int
+    format: str
+    byte_size: int
+    taken_at: datetime | None
+    attributes: dict[str, Any]
+    image_url: str
+    thumbnail_url: str
+
+
+class Timings(Struct, frozen=True):
+    """Where the time went, in milliseconds."""
+
+    encode: float
+    database: float
+    total: float
+
+
+class SearchAnswer(Struct, frozen=True):
+    """Ranked hits, and how they were found."""
+
+    query: QueryEcho
+    hits: list[HitAnswer]
+    timings_ms: Timings
+
+
+class SimilarAnswer(Struct, frozen=True):
+    """The pictures most like one of the gallery, without itself."""
+
+    image_id: UUID
+    hits: list[HitAnswer]
+
+
+class ReportedHit(Struct, frozen=True):
+    """A hit in the form of the first front end: the picture itself, as a data: URI."""
+
+    image: str
+    score: float
+
+
+class ReportedAnswer(Struct, frozen=True):
+    """The five best, in the form of the first front end."""
+
+    top5: list[ReportedHit]
+
+
+class HitsEvent(Struct, frozen=True):
+    """Some of the hits of an answer that is streamed, in the order of their ranks."""
+
+    hits: list[HitAnswer]
+
+
+class TextEvent(Struct, frozen=True):
+    """The answer in words: as Markdown, and as HTML that holds nothing but formatted text."""
+
+    html: str
+    markdown: str
+
+
+class Receipt(Struct, frozen=True):
+    """How the hits were found; sql gives the same rows in psql.
+
+    ef_search is how many candidates the HNSW index looked at; null when all that match were compared (exact).
+    """
+
+    encoder: EncoderEcho
+    terms: list[TermEcho]
+    k: int
+    offset: int
+    exact: bool
+    ef_search: int | None
+    sql: str
+
+
+class DoneEvent(Struct, frozen=True):
+    """The end of an answer that is streamed; more says that a further page may hold hits."""
+
+    timings_ms: Timings
+    receipt: Receipt
+    more: bool
+
+
+class ErrorEvent(Struct, frozen=True):
+    """What went wrong after the answer had begun: the members of a problem (RFC 9457)."""
+
+    status: int
+    title: str
+    detail: str

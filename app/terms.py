@@ -1,0 +1,218 @@
+"""What a question is made of: weighted terms (words, pictures, parts of pictures, vectors) and their vectors.
+
+The question's vector is compose_query's: l2_normalize(sum of weight · unit vector of the term).
+"""
+
+import asyncio
+import math
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import UUID
+
+import numpy as np
+from PIL import Image
+
+from app.errors import ImageNotFoundError, QuestionError
+from app.pictures import find_picture
+from app.reading import HASHED_PX
+from app.service import Service
+from db.gallery import Embedding, embeddings_of
+from embedding.images import decode_image
+
+Kind = Literal["text", "image", "image_id", "embedding"]
+
+DEFAULT_ALPHA = 0.6
+MAX_TERMS = 20
+MAX_WEIGHT = 10.0
+LEAST_SUM = 1e-3
+"""Of the weights' sum: shorter, the terms cancel each other out, and compose_query refuses them too."""
+
+# Each decoding may take the memory of max_pixels, so only as many at once as there are cores.
+_decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode-question")
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle of an upright picture; its corner and its sides are fractions of the picture's, 0 to 1."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Words, a picture (a file's bytes, or one of the gallery) or its region, or a vector: one of them."""
+
+    text: str | None = None
+    picture: bytes | None = field(default=None, repr=False)
+    picture_name: str = "the picture"
+    image_id: UUID | None = None
+    embedding: Embedding | None = field(default=None, repr=False)
+    weight: float = 1.0
+    region: Region | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Say which of the four it is."""
+        if self.text is not None:
+            return "text"
+        if self.picture is not None:
+            return "image"
+        return "image_id" if self.image_id is not None else "embedding"
+
+
+def words_and_picture(
+    *,
+    text: str | None = None,
+    picture: bytes | None = None,
+    picture_name: str = "the uploaded picture",
+    image_id: UUID | None = None,
+    alpha: float = DEFAULT_ALPHA,
+) -> tuple[Term, ...]:
+    """Return the terms of a question in words, by a picture, or both; alpha is the weight of the words.
+
+    Raises:
+        QuestionError: neither is given, or two pictures are, or alpha is not from 0 to 1.
+    """
+    if text is None and picture is None and image_id is None:
+        raise QuestionError("nothing is asked: give words (text), a picture (image or image_id), or both")
+    if picture is not None and image_id is not None:
+        raise QuestionError("image and image_id are both given; ask with one picture, or with terms")
+    if not 0 <= alpha <= 1:
+        raise QuestionError(f"alpha is {alpha}; it goes from 0 (the picture alone) to 1 (the words alone)")
+    only_words = picture is None and image_id is None
+    words = () if text is None else (Term(text=text, weight=1.0 if only_words else alpha),)
+    if only_words:
+        return words
+    weight = 1 - alpha if words else 1.0
+    return (*words, Term(picture=picture, picture_name=picture_name, image_id=image_id, weight=weight))
+
+
+def check_terms(terms: Sequence[Term], *, max_text_chars: int) -> None:
+    """Raise QuestionError, saying which term is wrong and how, unless these can be asked."""
+    if not 1 <= len(terms) <= MAX_TERMS:
+        raise QuestionError(f"the question has {len(terms)} terms; it takes 1 to {MAX_TERMS}")
+    for number, term in enumerate(terms):
+        name = term.kind if len(terms) == 1 else f"terms[{number}].{term.kind}"
+        _check_term(term, name, max_text_chars=max_text_chars)
+
+
+def check_characters(name: str, value: str) -> None:
+    """Raise QuestionError if a text holds what PostgreSQL cannot store: NUL, or half of a surrogate pair."""
+    if "\x00" in value:
+        raise QuestionError(f"{name} holds a NUL character")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise QuestionError(f"{name} holds half of a surrogate pair, which is no character")
+
+
+async def encode_terms(service: Service, terms: Sequence[Term]) -> list[Embedding]:
+    """Return each term's embedding, float32 (d,), unit length; all are encoded at the same time.
+
+    Raises:
+        QuestionError: a vector of the wrong length, or the weighted sum is nearly zero and points nowhere.
+        ImageNotFoundError, GalleryFileMissingError: a picture is not in the gallery, or its file is gone.
+        ImageError: a picture cannot be decoded.
+        EncoderBusyError: too much is queued already.
+    """
+    stored, encoded = await asyncio.gather(
+        _stored(service, [term.image_id for term in terms if term.image_id and not term.region]),
+        asyncio.gather(*(_encoded(service, term) for term in terms if not term.image_id or term.region)),
+    )
+    others = iter(encoded)
+    embeddings = [
+        stored[term.image_id] if term.image_id and not term.region else next(others) for term in terms
+    ]
+    _require_direction(embeddings, [term.weight for term in terms])
+    return embeddings
+
+
+def truncated_terms(service: Service, terms: Iterable[Term]) -> list[bool]:
+    """Say of each term whether the encoder reads only the beginning of its words."""
+    return [term.text is not None and service.encoder.is_truncated(term.text) for term in terms]
+
+
+def _check_term(term: Term, name: str, *, max_text_chars: int) -> None:
+    if not -MAX_WEIGHT <= term.weight <= MAX_WEIGHT:
+        raise QuestionError(
+            f"{name}: the weight is {term.weight}; it goes from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
+        )
+    if term.text is not None:
+        if not term.text.strip():
+            raise QuestionError(f"{name} is empty")
+        if len(term.text) > max_text_chars:
+            raise QuestionError(f"{name} has {len(term.text)} characters; the most is {max_text_chars}")
+        check_characters(name, term.text)
+    if term.region is None:
+        return
+    if term.kind not in ("image", "image_id"):
+        raise QuestionError(f"{name} has a region; only a picture (image or image_id) has regions")
+    x, y, width, height = term.region.x, term.region.y, term.region.width, term.region.height
+    ends = (x + width, y + height)
+    if not (min(x, y) >= 0 and width > 0 and height > 0 and all(end <= 1 + 1e-6 for end in ends)):
+        raise QuestionError(
+            f"{name}: the region {x:g}, {y:g}, {width:g} × {height:g} is not within the picture; all four are"
+            " fractions of it, from 0 to 1"
+        )
+
+
+async def _stored(service: Service, ids: Sequence[UUID]) -> dict[UUID, Embedding]:
+    if not ids:
+        return {}
+    async with service.pool.connection() as connection:
+        stored = await embeddings_of(connection, ids)
+    for image_id in ids:
+        if image_id not in stored:
+            raise ImageNotFoundError(f"there is no picture {image_id} in the gallery")
+    return stored
+
+
+async def _encoded(service: Service, term: Term) -> Embedding:
+    if term.text is not None:
+        return await service.texts.encode(term.text)
+    if term.embedding is not None:
+        return _unit_vector(term.embedding, service.encoder.dimension)
+    data, name = term.picture, term.picture_name
+    if data is None:
+        assert term.image_id is not None
+        image, path = await find_picture(service, term.image_id)
+        data, name = await asyncio.to_thread(path.read_bytes), image.uri
+    picture = await asyncio.get_running_loop().run_in_executor(
+        _decoders, _decode, data, name, term.region, service.settings.max_pixels
+    )
+    return await service.images.encode(picture)
+
+
+def _decode(data: bytes, name: str, region: Region | None, max_pixels: int) -> Image.Image:
+    """Return a picture as large as encoders need it, or a region of it as large as it is."""
+    if region is None:
+        return decode_image(data, name=name, max_pixels=max_pixels, enough_px=HASHED_PX)
+    picture = decode_image(data, name=name, max_pixels=max_pixels)
+    left, right = _span(region.x, region.width, picture.width)
+    top, bottom = _span(region.y, region.height, picture.height)
+    return picture.crop((left, top, right, bottom))
+
+
+def _span(start: float, length: float, pixels: int) -> tuple[int, int]:
+    """Return the first pixel of a part of a side and the one after its last; at least one pixel."""
+    first = min(math.floor(start * pixels), pixels - 1)
+    return first, max(first + 1, min(math.ceil((start + length) * pixels - 1e-6), pixels))
+
+
+def _unit_vector(embedding: Embedding, dimension: int) -> Embedding:
+    if embedding.shape != (dimension,):
+        raise QuestionError(f"the embedding has {embedding.size} dimensions, the encoder's have {dimension}")
+    length = float(np.linalg.norm(embedding.astype(np.float64)))
+    if not (math.isfinite(length) and length > 0):
+        raise QuestionError("the embedding is zero, or holds what is no number")
+    return (embedding / length).astype(np.float32)
+
+
+def _require_direction(embeddings: Sequence[Embedding], weights: Sequence[float]) -> None:
+    total = sum(map(abs, weights))
+    if total == 0 or np.linalg.norm(np.dot(weights, embeddings)) < LEAST_SUM * total:
+        raise QuestionError("the terms add up to nothing: they cancel each other out, or all weigh 0")

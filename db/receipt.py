@@ -1,0 +1,57 @@
+"""The statement that gives an answer's rows in any client: what search_images ran, written out."""
+
+from collections.abc import Sequence
+
+from psycopg.sql import SQL, Composed, Literal
+from psycopg.types.json import Jsonb
+
+from db.gallery import Embedding, Filters, Sort
+
+
+def receipt_sql(
+    embeddings: Sequence[Embedding],
+    weights: Sequence[float],
+    *,
+    k: int,
+    skip: int = 0,
+    filters: Filters,
+    sort: Sort = "relevance",
+    exact: bool = False,
+) -> str:
+    """Return a select of rank, image_id, uri and score; the arguments are those of db.gallery.search_images.
+
+    No name in it needs a search_path, and whatever came from outside is a quoted value.
+    """
+    asked: dict[str, object] = {
+        "collection": filters.collection,
+        "attributes": None if filters.attributes is None else Jsonb(dict(filters.attributes)),
+        "skip": skip or None,
+        "exact": exact or None,
+        "exclude": list(filters.exclude) or None,
+        "taken_from": filters.taken_from,
+        "taken_to": filters.taken_to,
+        "min_score": filters.min_score,
+        "sort": None if sort == "relevance" else sort,
+    }
+    named = [
+        SQL(",\n    {} => {}").format(SQL(name), Literal(value))
+        for name, value in asked.items()
+        if value is not None
+    ]
+    statement = SQL(
+        "select rank, image_id, uri, score\nfrom image_retrieval.search_images(\n    {},\n    {}{}\n)\n"
+        "order by rank;"
+    ).format(_query(embeddings, weights), Literal(k), SQL("").join(named))
+    return statement.as_string()
+
+
+def _query(embeddings: Sequence[Embedding], weights: Sequence[float]) -> Composed:
+    """Return the question's vector as an expression; pgvector's types need no name in it."""
+    vectors = [f"[{','.join(embedding.astype(str))}]" for embedding in embeddings]
+    if len(vectors) == 1 and weights[0] > 0:
+        return SQL("{}").format(Literal(vectors[0]))
+    arrays = (
+        "{" + ",".join(f'"{vector}"' for vector in vectors) + "}",
+        "{" + ",".join(map(repr, weights)) + "}",
+    )
+    return SQL("image_retrieval.compose_query(\n        {},\n        {}\n    )").format(*map(Literal, arrays))
