@@ -38,7 +38,7 @@ export async function mountCollections(container, { onPick }) {
       if (collections.some(isUnfinished)) later();
     } catch {
       total.textContent = "";
-      const retry = h("button", { type: "button", class: "button", onclick: refresh }, t("rooms-again"));
+      const retry = h("button", { type: "button", class: "button", onclick: refresh }, t("try-again"));
       fill(trouble, h("div", { class: "room-error" }, h("p", null, t("rooms-unreachable")), retry));
     }
   }

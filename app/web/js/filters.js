@@ -129,7 +129,7 @@ export function mountFilters(container, { value: given = {}, onChange }) {
       if (wanted === value.collection) keepingFocus(panel, () => fill(panel, fields(collections, facets)));
     } catch {
       shown = undefined;
-      const retry = h("button", { type: "button", class: "button", onclick: showPanel }, t("filters-again"));
+      const retry = h("button", { type: "button", class: "button", onclick: showPanel }, t("try-again"));
       fill(panel, h("p", { role: "alert" }, t("filters-unreachable")), retry);
     }
     panel.setAttribute("aria-busy", "false");

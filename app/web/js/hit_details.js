@@ -82,11 +82,11 @@ function buttons(hit, actions, close) {
   return h(
     "div",
     { class: "lightbox-actions" },
-    button("lightbox-more", "more-like", more),
-    button("lightbox-less", "less-like", less),
-    button("lightbox-add", "add", add),
+    button("more-like", "more-like", more),
+    button("less-like", "less-like", less),
+    button("add", "add", add),
     button("lightbox-part", "region", searchPart),
-    button("lightbox-download", "download", () => downloadOne(hit)),
+    button("download", "download", () => downloadOne(hit)),
   );
 }
 

@@ -1,6 +1,6 @@
 /** The fold under an answer that says how it was found: a receipt, with SQL that gives the same rows. */
 
-import { announce } from "./announce.js";
+import { copy } from "./copying.js";
 import { h, icon } from "./dom.js";
 import { formatMilliseconds } from "./formats.js";
 import { formatNumber, t } from "./strings.js";
@@ -71,42 +71,14 @@ function times({ encode, database, total }) {
 
 /** @param {string} sql */
 function statement(sql) {
-  const words = h("span", null, t("how-copy"));
-  const code = h("code", null, sql);
-  const copy = async () => {
-    const copied = await copyText(sql, code);
-    words.textContent = t(copied ? "how-copied" : "how-copy-by-hand");
-    announce(words.textContent);
-    setTimeout(() => {
-      words.textContent = t("how-copy");
-    }, 2500);
-  };
+  const onclick = () => copy(sql, button);
+  const button = h("button", { type: "button", class: "button", onclick }, icon("copy"), t("how-copy"));
   return h(
     "div",
     { class: "how-sql" },
-    h(
-      "div",
-      { class: "how-sql-head" },
-      h("p", null, t("how-sql")),
-      h("button", { type: "button", class: "button", onclick: copy }, icon("copy"), words),
-    ),
-    h("pre", { tabindex: 0, "aria-label": "SQL" }, code),
+    h("div", { class: "how-sql-head" }, h("p", null, t("how-sql")), button),
+    h("pre", { tabindex: 0, role: "region", "aria-label": "SQL" }, h("code", null, sql)),
   );
-}
-
-/**
- * Copy a text; where the browser does not let us (no HTTPS), select it so that Ctrl+C does.
- * @param {string} text
- * @param {HTMLElement} element that shows it
- */
-async function copyText(text, element) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    getSelection()?.selectAllChildren(element);
-    return false;
-  }
 }
 
 /**

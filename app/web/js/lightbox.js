@@ -15,16 +15,18 @@ import "./strings_views.js";
 /** @typedef {import("./types.js").TermEcho} Term */
 
 const SWIPE_PX = 56;
+const AHEAD = 3; // more is asked for when so few are left
 
 /**
  * Show a hit large.
  * @param {Hit[]} hits may grow while the lightbox is open: the next picture is looked up when it is wanted
  * @param {number} index of the hit to begin with
  * @param {Actions} actions
- * @param {Term[]} [terms] the question's parts, to name each hit's part scores
+ * @param {{terms?: Term[], onEnd?: () => Promise<void>}} [options] terms: the question's parts, to name each hit's part
+ *   scores; onEnd: the end of the hits is near, resolves when there may be more
  * @returns {HTMLDialogElement}
  */
-export function openLightbox(hits, index, actions, terms = []) {
+export function openLightbox(hits, index, actions, { terms = [], onEnd = async () => {} } = {}) {
   const picture = h("img", { class: "lightbox-picture fitted", draggable: "false" });
   const previous = iconButton("previous", t("lightbox-previous"), { class: "lightbox-turn", onclick: () => turn(-1) });
   const next = iconButton("next", t("lightbox-next"), { class: "lightbox-turn", onclick: () => turn(1) });
@@ -32,7 +34,7 @@ export function openLightbox(hits, index, actions, terms = []) {
   const said = h("p", { class: "visually-hidden", "aria-live": "polite" });
   const note = h("p", { class: "lightbox-note", hidden: true });
   const details = h("div", { class: "lightbox-details" });
-  const close = iconButton("close", t("lightbox-close"), { class: "lightbox-close", onclick: () => dialog.close() });
+  const close = iconButton("close", t("close"), { class: "lightbox-close", onclick: () => dialog.close() });
   const frame = h("div", { class: "lightbox-frame" }, picture);
   const stage = h("div", { class: "lightbox-stage" }, frame, close, previous, next, position, note);
   const dialog = openModal("lightbox", t("lightbox"), [stage, details, said]);
@@ -45,11 +47,8 @@ export function openLightbox(hits, index, actions, terms = []) {
   function show() {
     const hit = hits[index];
     if (!hit) return;
-    const place = t("lightbox-position", { n: index + 1, all: hits.length });
-    position.textContent = place;
-    said.textContent = `${place}: ${hit.captions[0] ?? fileName(hit)}`;
-    previous.setAttribute("aria-disabled", String(index === 0));
-    next.setAttribute("aria-disabled", String(index === hits.length - 1));
+    showPlace();
+    said.textContent = `${position.textContent}: ${hit.captions[0] ?? fileName(hit)}`;
     showPicture(picture, note, hit);
     fill(
       details,
@@ -59,15 +58,22 @@ export function openLightbox(hits, index, actions, terms = []) {
     for (const neighbour of [hits[index + 1], hits[index - 1]]) {
       if (neighbour) new Image().src = neighbour.image_url; // so that turning does not wait
     }
+    if (index >= hits.length - AHEAD) onEnd().then(showPlace);
+  }
+
+  function showPlace() {
+    position.textContent = t("lightbox-position", { n: index + 1, all: hits.length });
+    previous.setAttribute("aria-disabled", String(index === 0));
+    next.setAttribute("aria-disabled", String(index === hits.length - 1));
   }
 
   /** @param {number} by */
   function turn(by) {
     const target = Math.max(0, Math.min(hits.length - 1, index + by));
     if (target === index) return;
-    frame.dataset.from = target > index ? "right" : "left";
     index = target;
     show();
+    slideIn(picture, Math.sign(by));
   }
 
   /** @param {KeyboardEvent} event */
@@ -77,6 +83,15 @@ export function openLightbox(hits, index, actions, terms = []) {
     event.preventDefault();
     turn(by);
   }
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {number} from 1: the right, -1: the left
+ */
+function slideIn(element, from) {
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  element.animate({ translate: [`${2 * from}rem`, "0"], opacity: [0.4, 1] }, { duration: 160, easing: "ease-out" });
 }
 
 /**

@@ -18,7 +18,7 @@ const AHEAD = "1200px"; // the next pictures are asked for this long before the 
 /**
  * @typedef {object} ResultsOptions
  * @property {Actions} actions
- * @property {() => void} onEnd the end is near, and more is wanted
+ * @property {() => Promise<void>} onEnd the end is near, and more is wanted; resolves when it is there
  * @property {(hit: Hit, range: boolean) => void} onSelect the hit is to be selected, or no longer; range: and all
  *   between it and the one before
  * @property {() => TermEcho[]} terms the parts of the question
@@ -30,6 +30,8 @@ export class Results {
     this.options = options;
     /** @type {Map<string, Hit>} */
     this.hits = new Map();
+    /** @type {Hit[]} the same in order; an open lightbox sees it grow */
+    this.inOrder = [];
     this.end = h("li", { class: "grid-end", "aria-hidden": true });
     this.list = h("ul", { class: "grid", role: "list", "aria-label": t("pictures-found") }, this.end);
     this.element = h(
@@ -65,6 +67,7 @@ export class Results {
     this.settle();
     const fresh = hits.filter((hit) => !this.hits.has(hit.id));
     for (const hit of fresh) this.hits.set(hit.id, hit);
+    this.inOrder.push(...fresh);
     this.end.before(...fresh.map(tile));
   }
 
@@ -127,9 +130,9 @@ export class Results {
 
   /** @param {Hit} hit */
   async #open(hit) {
-    const hits = [...this.hits.values()];
     const { openLightbox } = await import("./lightbox.js");
-    openLightbox(hits, hits.indexOf(hit), this.options.actions, this.options.terms());
+    const { actions, terms, onEnd } = this.options;
+    openLightbox(this.inOrder, this.inOrder.indexOf(hit), actions, { terms: terms(), onEnd });
   }
 
   /**

@@ -5,7 +5,6 @@ import { addStrings } from "./strings.js";
 addStrings({
   en: {
     "rooms-unreachable": "The service could not be reached. Check the connection, or whether it is running.",
-    "rooms-again": "Try again",
     "upload-title": "Upload pictures",
     "upload-loading": "Asking the service what it takes…",
     "upload-closed":
@@ -42,7 +41,6 @@ addStrings({
     "upload-is-waiting": "Waits for its turn",
     "upload-is-added": "In the gallery",
     "upload-is-known": "Was in this collection already",
-    "upload-retry": "Try again",
     "upload-retry-one": "Try again: {name}",
     "upload-cancel-one": "Cancel {name}",
     "upload-remove-one": "Remove {name} from the list",
@@ -60,7 +58,7 @@ addStrings({
     "upload-error-other": "Something went wrong in the service ({status}). Try again.",
     "collections-title": "Collections",
     "collections-total": { one: "{n} picture in the gallery", other: "{n} pictures in the gallery" },
-    "collections-folder": "a folder, indexed in place",
+    "collections-folder": "folder",
     "collections-uploads": "uploads",
     "collections-pictures": { one: "{n} picture", other: "{n} pictures" },
     "collections-complete": "Indexed: all can be found",
@@ -74,7 +72,6 @@ addStrings({
   },
   vi: {
     "rooms-unreachable": "Không liên lạc được với dịch vụ. Hãy kiểm tra kết nối, hoặc xem dịch vụ có đang chạy không.",
-    "rooms-again": "Thử lại",
     "upload-title": "Tải ảnh lên",
     "upload-loading": "Đang hỏi dịch vụ về các giới hạn…",
     "upload-closed":
@@ -111,7 +108,6 @@ addStrings({
     "upload-is-waiting": "Đang chờ đến lượt",
     "upload-is-added": "Đã vào kho ảnh",
     "upload-is-known": "Đã có sẵn trong bộ sưu tập này",
-    "upload-retry": "Thử lại",
     "upload-retry-one": "Thử lại: {name}",
     "upload-cancel-one": "Huỷ {name}",
     "upload-remove-one": "Bỏ {name} khỏi danh sách",
@@ -129,7 +125,7 @@ addStrings({
     "upload-error-other": "Dịch vụ gặp lỗi ({status}). Hãy thử lại.",
     "collections-title": "Bộ sưu tập",
     "collections-total": "{n} ảnh trong kho ảnh",
-    "collections-folder": "thư mục, lập chỉ mục tại chỗ",
+    "collections-folder": "thư mục",
     "collections-uploads": "ảnh tải lên",
     "collections-pictures": "{n} ảnh",
     "collections-complete": "Đã lập chỉ mục: ảnh nào cũng tìm được",

@@ -37,7 +37,7 @@ import { formatNumber, t } from "./strings.js";
  * @property {(turn: Turn) => Actions} actions
  * @property {(view: TurnView) => void} onRetry
  * @property {(question: Question) => void} onEdit
- * @property {(view: TurnView) => void} onWantMore
+ * @property {(view: TurnView) => Promise<void>} onWantMore
  * @property {(view: TurnView, hit: Hit, range: boolean) => void} onSelect
  */
 
@@ -62,11 +62,12 @@ export class TurnView {
     this.room = room;
     this.newest = false;
     this.countdown = 0;
+    this.loading = false;
     this.head = h("div", { class: "answer-head" });
     this.tools = h("div", { class: "answer-tools" });
     this.results = new Results({
       actions: room.actions(turn),
-      onEnd: () => room.onWantMore(this),
+      onEnd: () => this.#wantMore(),
       onSelect: (hit, range) => room.onSelect(this, hit, range),
       terms: () => this.turn.understood?.terms ?? [],
     });
@@ -131,7 +132,8 @@ export class TurnView {
    */
   showFoot(problem = null, loading = false) {
     const { turn, room } = this;
-    const more = () => room.onWantMore(this);
+    const more = () => this.#wantMore();
+    this.loading = loading;
     const all = turn.state === "done" && turn.hits.length > 0 && !turn.more;
     fill(
       this.foot,
@@ -147,6 +149,11 @@ export class TurnView {
     this.newest = newest;
     this.element.classList.toggle("newest", newest);
     this.showFoot();
+  }
+
+  async #wantMore() {
+    const { turn } = this;
+    if (turn.more && turn.state === "done" && !this.loading) await this.room.onWantMore(this);
   }
 
   #showTyping() {

@@ -36,7 +36,7 @@ export async function mountUpload(container) {
     const retry = h(
       "button",
       { type: "button", class: "button", onclick: () => mountUpload(container) },
-      t("rooms-again"),
+      t("try-again"),
     );
     fill(body, h("div", { class: "room-error", role: "alert" }, h("p", null, t("rooms-unreachable")), retry));
   }

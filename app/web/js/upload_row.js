@@ -98,7 +98,7 @@ function buttons(queue, item) {
       onclick: () => queue.retry(item),
     },
     icon("again"),
-    t("upload-retry"),
+    t("try-again"),
   );
   if (isUnderWay(item))
     return [iconButton("close", t("upload-cancel-one", { name }), { onclick: () => queue.cancel(item) })];
