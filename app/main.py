@@ -19,8 +19,16 @@ from litestar.static_files import create_static_files_router
 from app.edge import Edge
 from app.errors import problem_map
 from app.routes.ask import ask_by_body
-from app.routes.gallery import get_collections, get_encoders, live, ready
-from app.routes.images import delete_image, get_file, get_image, get_similar, get_thumbnail, post_image
+from app.routes.gallery import get_collections, get_encoders, get_facets, get_status, live, ready
+from app.routes.images import (
+    delete_image,
+    get_file,
+    get_image,
+    get_similar,
+    get_thumbnail,
+    post_image,
+    post_zip,
+)
 from app.routes.metrics import get_metrics
 from app.routes.page import get_asset, get_page
 from app.routes.search import predict_image, search_by_address, search_by_body
@@ -60,9 +68,12 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
             get_thumbnail,
             get_similar,
             post_image,
+            post_zip,
             delete_image,
             get_collections,
             get_encoders,
+            get_facets,
+            get_status,
             live,
             ready,
             get_metrics,

@@ -1,7 +1,7 @@
 """What travels over HTTP, but for questions and their answers: those are app.search_schemas'."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -47,11 +47,15 @@ class ImageAnswer(Struct, frozen=True):
 
 
 class CollectionAnswer(Struct, frozen=True):
-    """A named set of pictures; kind says whether its pictures are a folder's, left in place, or uploads."""
+    """A named set of pictures; kind says whether its pictures are a folder's, left in place, or uploads.
+
+    encoded is how many of them the active encoder has vectors of: those can be found.
+    """
 
     name: str
     kind: str
     images: int
+    encoded: int
 
 
 class EncoderAnswer(Struct, frozen=True):
@@ -63,6 +67,60 @@ class EncoderAnswer(Struct, frozen=True):
     dimension: int
     state: str
     images: int
+
+
+class FacetValue(Struct, frozen=True):
+    """A value that an attribute has, as it is to be asked for (one of a list is a list of one)."""
+
+    value: str | float | bool | list[str | float | bool]
+    count: int
+
+
+class Facet(Struct, frozen=True):
+    """An attribute and its most frequent values."""
+
+    key: str
+    values: list[FacetValue]
+
+
+class FacetsAnswer(Struct, frozen=True):
+    """What questions can be narrowed to: how many pictures there are, from when to when, which attributes."""
+
+    count: int
+    taken_from: datetime | None
+    taken_to: datetime | None
+    attributes: list[Facet]
+
+
+class ActiveEncoder(Struct, frozen=True):
+    """The encoder whose vectors answer questions."""
+
+    name: str
+    checkpoint: str
+    fingerprint: str
+    dimension: int
+
+
+class StatusAnswer(Struct, frozen=True):
+    """What a page has to know before it asks: what is here, what this client may do, and the bounds.
+
+    writes: open to this client; to whoever has a key; or closed.
+    """
+
+    version: str
+    images: int
+    encoder: ActiveEncoder | None
+    writes: Literal["open", "key", "closed"]
+    max_upload_bytes: int
+    max_k: int
+    max_text_chars: int
+    max_terms: int
+
+
+class ZipRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Pictures that are wanted together."""
+
+    ids: Annotated[list[UUID], Meta(min_length=1, max_length=200, description="In this order")]
 
 
 class Health(Struct, frozen=True):

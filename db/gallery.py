@@ -38,11 +38,15 @@ class EncoderRow:
 
 @dataclass(frozen=True, slots=True)
 class CollectionRow:
-    """A named set of pictures; root is the folder indexed in place, None for uploads."""
+    """A named set of pictures; root is the folder indexed in place, None for uploads.
+
+    encoded is how many of its pictures the active encoder has seen.
+    """
 
     name: str
     root: str | None
     images: int
+    encoded: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +228,20 @@ async def find_image(connection: Connection, image_id: UUID) -> tuple[ImageRow, 
     return image, row[0] if row else None
 
 
+async def find_images(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[ImageRow, str | None]]:
+    """Return pictures and their collections' roots by their ids; unknown ids are left out."""
+    cursor = await connection.execute(
+        """
+        select images.id, images.collection, images.uri, images.width, images.height, images.format,
+               images.byte_size, images.taken_at, images.perceptual_hash, images.attributes, collections.root
+        from images join collections on collections.name = images.collection
+        where images.id = any(%s)
+        """,
+        (list(ids),),
+    )
+    return {image[0]: (ImageRow(*image), root) async for *image, root in cursor}
+
+
 async def captions_of(connection: Connection, image_id: UUID) -> list[Caption]:
     """Return a picture's captions in order."""
     async with connection.cursor(row_factory=class_row(Caption)) as cursor:
@@ -242,12 +260,20 @@ async def list_collections(connection: Connection) -> list[CollectionRow]:
     async with connection.cursor(row_factory=class_row(CollectionRow)) as cursor:
         await cursor.execute(
             """
-            select name, root, (select count(*) from images where collection = name) as images
+            select name, root, (select count(*) from images where collection = name) as images,
+                   (select count(*) from gallery where collection = name) as encoded
             from collections
             order by name
             """
         )
         return await cursor.fetchall()
+
+
+async def count_images(connection: Connection) -> int:
+    """Return how many pictures there are."""
+    cursor = await connection.execute("select count(*) from images")
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 async def list_encoders(connection: Connection) -> list[EncoderRow]:

@@ -2,7 +2,7 @@
 
 import hmac
 import ipaddress
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from litestar.connection import ASGIConnection
@@ -38,6 +38,15 @@ def may_write(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandle
     origin = connection.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != connection.headers.get("host"):
         raise NotAllowedError(f"a page of {origin} may not change this gallery")
+
+
+def writes(connection: ASGIConnection[Any, Any, Any, Any]) -> Literal["open", "key", "closed"]:
+    """Say what may_write will say to this client: yes; with a key; or no."""
+    service: Service = connection.app.state.service
+    if service.settings.write_key is not None:
+        return "key"
+    client = connection.client.host if connection.client else ""
+    return "open" if is_loopback(service.settings.host) and is_loopback(client) else "closed"
 
 
 def is_loopback(host: str) -> bool:

@@ -1,12 +1,28 @@
-"""What is in the gallery, and whether the service is well: collections, encoders, /livez, /readyz."""
+"""What is in the gallery, and whether the service is well: collections, facets, encoders, /livez, /readyz."""
+
+from importlib.metadata import version
 
 from litestar import get
 from litestar.di import NamedDependency
+from litestar.params import FromQuery
 
 from app.errors import StoppingError
-from app.schemas import CollectionAnswer, EncoderAnswer, Health
+from app.routes.access import writes
+from app.routes.forms import AnyRequest
+from app.schemas import (
+    ActiveEncoder,
+    CollectionAnswer,
+    EncoderAnswer,
+    Facet,
+    FacetsAnswer,
+    FacetValue,
+    Health,
+    StatusAnswer,
+)
 from app.service import Service, require_same_encoder
-from db.gallery import active_encoder, list_collections, list_encoders
+from app.terms import MAX_TERMS, check_characters
+from db.facets import read_facets
+from db.gallery import active_encoder, count_images, list_collections, list_encoders
 
 
 @get("/api/collections", tags=["gallery"], operation_id="listCollections")
@@ -15,7 +31,7 @@ async def get_collections(service: NamedDependency[Service]) -> list[CollectionA
     async with service.pool.connection() as connection:
         collections = await list_collections(connection)
     return [
-        CollectionAnswer(row.name, "uploads" if row.root is None else "folder", row.images)
+        CollectionAnswer(row.name, "uploads" if row.root is None else "folder", row.images, row.encoded)
         for row in collections
     ]
 
@@ -29,6 +45,50 @@ async def get_encoders(service: NamedDependency[Service]) -> list[EncoderAnswer]
         EncoderAnswer(row.name, row.checkpoint, row.fingerprint, row.dimension, row.state, row.images)
         for row in encoders
     ]
+
+
+@get("/api/facets", tags=["gallery"], operation_id="listFacets")
+async def get_facets(
+    service: NamedDependency[Service], collection: FromQuery[str | None] = None
+) -> FacetsAnswer:
+    """List what questions can be narrowed to: attributes with their values, and the first and last date.
+
+    At most 20 attributes and 20 values of each, the most frequent first.
+    """
+    if collection is not None:
+        check_characters("collection", collection)
+    async with service.pool.connection() as connection:
+        facets = await read_facets(connection, collection)
+    return FacetsAnswer(
+        count=facets.count,
+        taken_from=facets.taken_from,
+        taken_to=facets.taken_to,
+        attributes=[
+            Facet(key, [FacetValue(value, count) for value, count in values])
+            for key, values in facets.attributes.items()
+        ],
+    )
+
+
+@get("/api/status", tags=["gallery"], operation_id="status")
+async def get_status(request: AnyRequest, service: NamedDependency[Service]) -> StatusAnswer:
+    """Tell what is here, what this client may do, and the bounds of what can be asked."""
+    async with service.pool.connection() as connection:
+        images = await count_images(connection)
+        active = await active_encoder(connection)
+    settings = service.settings
+    return StatusAnswer(
+        version=version("image-retrieval"),
+        images=images,
+        encoder=None
+        if active is None
+        else ActiveEncoder(active.name, active.checkpoint, active.fingerprint, active.dimension),
+        writes=writes(request),
+        max_upload_bytes=settings.max_upload_bytes,
+        max_k=settings.max_k,
+        max_text_chars=settings.max_text_chars,
+        max_terms=MAX_TERMS,
+    )
 
 
 @get("/livez", tags=["health"], operation_id="live")

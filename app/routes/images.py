@@ -4,21 +4,22 @@ from uuid import UUID
 
 from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery
-from litestar.response import File
+from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.response import File, Stream
 
 from app.answers import hit_answer
+from app.archive import zip_chunks
 from app.errors import ImageNotFoundError, UploadRefusedError
 from app.pictures import find_picture, forget_thumbnail, thumbnail_path
 from app.routes.access import may_write
 from app.routes.forms import AnyRequest, documented_body, json_object, read_body
-from app.schemas import ImageAnswer, UploadRequest, image_answer
+from app.schemas import ImageAnswer, UploadRequest, ZipRequest, image_answer
 from app.search import DEFAULT_K, more_like
 from app.search_schemas import SimilarAnswer
 from app.service import Service
 from app.terms import Term, check_characters
 from app.uploads import add_image, remove_image
-from db.gallery import Caption, Filters, captions_of, find_image
+from db.gallery import Caption, Filters, captions_of, find_image, find_images
 
 MEDIA_TYPES = {"jpeg": "image/jpeg", "mpo": "image/jpeg", "tiff": "image/tiff", "bmp": "image/bmp"}
 # a file that somebody else made: shown as the type that was decoded, never run as anything
@@ -74,6 +75,31 @@ async def get_similar(
     contained = None if attributes is None else json_object("attributes", attributes)
     hits = await more_like(service, image_id, k=k, filters=Filters(collection, contained))
     return SimilarAnswer(image_id=image_id, hits=[hit_answer(hit, [Term(image_id=image_id)]) for hit in hits])
+
+
+@post(
+    "/api/images/zip",
+    status_code=200,
+    tags=["images"],
+    operation_id="zipImages",
+    media_type="application/zip",
+)
+async def post_zip(data: JSONBody[ZipRequest], service: NamedDependency[Service]) -> Stream:
+    """Send up to 200 pictures' files as one zip; what is not there is named in missing.txt.
+
+    404 if there is no picture of any of the ids.
+    """
+    ids = list(dict.fromkeys(data.ids))
+    async with service.pool.connection() as connection:
+        found = await find_images(connection, ids)
+    if not found:
+        raise ImageNotFoundError(f"there is no picture of these {len(ids)} ids in the gallery")
+    unknown = [str(image_id) for image_id in ids if image_id not in found]
+    pictures = [found[image_id] for image_id in ids if image_id in found]
+    return Stream(
+        zip_chunks(pictures, unknown, service.upload_dir),
+        headers={"content-disposition": 'attachment; filename="pictures.zip"', "cache-control": "no-store"},
+    )
 
 
 @post(
