@@ -176,7 +176,7 @@ async def test_a_page_of_another_site_cannot_write(client: Client) -> None:
 
 async def test_collections_encoders_and_health_are_told(client: Client, service: Service) -> None:
     assert (await client.get("/api/collections")).json() == [
-        {"name": "colours", "kind": "folder", "images": 8}
+        {"name": "colours", "kind": "folder", "images": 8, "encoded": 8}
     ]
     (encoder,) = (await client.get("/api/encoders")).json()
     assert encoder["fingerprint"] == service.encoder.fingerprint
