@@ -3,11 +3,12 @@
 import { attach } from "./attachments.js";
 import { balanceSlider } from "./balance.js";
 import { chip } from "./chips.js";
-import { fill, h, iconButton } from "./dom.js";
+import { fill, h, icon, iconButton } from "./dom.js";
 import { Draft, WORDS_KEY } from "./draft.js";
 import { notify } from "./notices.js";
 import { urlOf } from "./pictures.js";
 import { MOST_PARTS } from "./question.js";
+import { sheet } from "./sheets.js";
 import { t } from "./strings.js";
 import { canListen, voiceButton } from "./voice.js";
 
@@ -30,6 +31,8 @@ export class Composer {
   constructor(options, draft = new Draft()) {
     this.options = options;
     this.draft = draft;
+    /** @type {ReturnType<typeof import("./filters.js").mountFilters> | null} */
+    this.filterBar = null;
     this.busy = false;
     /** @type {Set<Promise<void>>} pictures that are being made small */
     this.preparing = new Set();
@@ -48,7 +51,14 @@ export class Composer {
     });
     this.partButton = iconButton("add-part", t("words-to-part"), { onclick: () => this.#wordsToPart() });
     this.sendPlace = h("span", { class: "send-place" });
-    this.filters = h("div", { class: "filters" });
+    const open = () => this.#openFilters();
+    const opener = h(
+      "button",
+      { type: "button", class: "button filter-opener", onclick: open },
+      icon("filter"),
+      t("open-filters"),
+    );
+    this.filters = h("div", { class: "filters" }, opener);
     this.element = h(
       "form",
       { class: "composer", "aria-label": t("composer") },
@@ -59,7 +69,7 @@ export class Composer {
     );
     this.#listen();
     this.#showAll();
-    this.#mountFilters();
+    if (areSet(draft.filters)) this.#mountFilters();
   }
 
   /**
@@ -69,7 +79,7 @@ export class Composer {
   load(question) {
     this.draft.load(question);
     this.#showAll();
-    this.filterBar?.update(question.filters);
+    this.#showFilters();
   }
 
   /** Empty the box and the chips; filters stay. */
@@ -94,7 +104,7 @@ export class Composer {
   /** @param {Filters} filters */
   setFilters(filters) {
     this.draft.filters = filters;
-    this.filterBar?.update(filters);
+    this.#showFilters();
   }
 
   /**
@@ -111,13 +121,26 @@ export class Composer {
     this.box.focus({ preventScroll: true });
   }
 
+  #showFilters() {
+    if (this.filterBar) this.filterBar.update(this.draft.filters);
+    else if (areSet(this.draft.filters)) this.#mountFilters();
+  }
+
+  async #openFilters() {
+    await this.#mountFilters();
+    const opener = this.filters.querySelector("button");
+    opener?.focus();
+    opener?.click();
+  }
+
+  /** Put the filter bar, which is loaded only now, in the place of its button. */
   async #mountFilters() {
-    const { mountFilters } = await import("./filters.js");
+    const [{ mountFilters }] = await Promise.all([import("./filters.js"), sheet("views")]);
     const onChange = (/** @type {Filters} */ filters) => {
       this.draft.filters = filters;
       this.options.onFilters(filters);
     };
-    this.filterBar = mountFilters(this.filters, { value: this.draft.filters, onChange });
+    this.filterBar ??= mountFilters(this.filters, { value: this.draft.filters, onChange });
   }
 
   #listen() {
@@ -204,7 +227,7 @@ export class Composer {
     if (part.kind === "text") return;
     const own = part.kind === "picture" && (part.picture ?? part.thumbnail);
     const url = part.kind === "gallery" ? `/api/images/${part.image_id}/file` : own ? urlOf(own) : "";
-    const { selectRegion } = await import("./region.js");
+    const [{ selectRegion }] = await Promise.all([import("./region.js"), sheet("views")]);
     const region = await selectRegion(url, part.kind === "gallery" ? part.title : part.name);
     if (region) this.draft.change(key, { region, embedding: null });
     this.#showParts();
@@ -241,6 +264,11 @@ export class Composer {
     const stop = { class: "send", onclick: this.options.onStop };
     fill(this.sendPlace, this.busy ? iconButton("stop", t("stop"), stop) : iconButton("send", t("send"), send));
   }
+}
+
+/** @param {Filters} filters */
+function areSet({ sort, ...others }) {
+  return sort !== "relevance" || Object.values(others).some((value) => value !== null);
 }
 
 /**

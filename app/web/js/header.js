@@ -62,8 +62,8 @@ function languageBox() {
       h("option", { value: code, selected: code === language(), lang: code }, name),
     ),
   );
-  box.addEventListener("change", () => {
-    setLanguage(box.value === "vi" ? "vi" : "en");
+  box.addEventListener("change", async () => {
+    await setLanguage(box.value === "vi" ? "vi" : "en");
     byId("top").querySelector("select")?.focus(); // the one that stands there now
   });
   return h(

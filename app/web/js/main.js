@@ -12,7 +12,7 @@ import { emptyState } from "./empty_state.js";
 import { showHeader } from "./header.js";
 import { currentPlace, goTo, keepPlaces, reveal, savePlace } from "./places.js";
 import { galleryPart, lessLike, moreLike, noFilters } from "./question.js";
-import { mountSelection } from "./selection.js";
+import { sheet } from "./sheets.js";
 import { recallShown } from "./shown.js";
 import { onLanguage, t } from "./strings.js";
 
@@ -26,7 +26,7 @@ import { onLanguage, t } from "./strings.js";
 const VIEWS = ["talk", "upload", "collections"];
 
 const empty = h("div", { class: "empty-place" });
-const bar = h("div", { dataset: { testid: "selection-bar" } });
+const bar = h("div", { hidden: true, dataset: { testid: "selection-bar" } });
 const conversation = new Conversation({
   actions: actionsOn,
   onEdit: edit,
@@ -40,14 +40,10 @@ const composerOptions = {
   onFilters: refilter,
 };
 let composer = new Composer(composerOptions);
+/** @type {import("./selection.js").Selection | null} made when the first picture is selected */
+let selection = null;
 /** @type {TurnView | null} the turn whose pictures are being selected */
 let selecting = null;
-const selection = mountSelection(
-  bar,
-  () => selecting?.turn.hits ?? [],
-  (/** @type {ReadonlySet<string>} */ ids) => selecting?.results.showSelected(ids),
-  () => selecting?.turn.understood ?? null,
-);
 let view = "";
 /** @type {number | null} */
 let images = null;
@@ -132,7 +128,14 @@ function refilter(filters) {
  * @param {Hit} hit
  * @param {boolean} range
  */
-function select(of, hit, range) {
+async function select(of, hit, range) {
+  const [{ mountSelection }] = await Promise.all([import("./selection.js"), sheet("views")]);
+  selection ??= mountSelection(
+    bar,
+    () => selecting?.turn.hits ?? [],
+    (ids) => selecting?.results.showSelected(ids),
+    () => selecting?.turn.understood ?? null,
+  );
   if (selecting !== of) selection.clear();
   selecting = of;
   selection.toggle(hit.id, { range });
@@ -176,6 +179,7 @@ async function showView() {
   for (const each of VIEWS) byId(`view-${each}`).hidden = each !== view;
   showHeader(view, { onClear: clearHistory });
   const place = byId(`view-${view}`);
+  if (view !== "talk") await sheet("rooms");
   if (view === "upload") (await import("./upload.js")).mountUpload(place);
   if (view === "collections") (await import("./collections.js")).mountCollections(place, { onPick: pickCollection });
 }
@@ -211,8 +215,8 @@ function translate() {
   composer.setBusy(busy);
   element.replaceWith(composer.element);
   conversation.rerender();
-  selection.clear();
-  selection.refresh();
+  selection?.clear();
+  selection?.refresh();
   showState();
   showView();
   if (place) goTo(place);

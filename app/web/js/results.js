@@ -5,6 +5,7 @@
 
 import { h, iconButton } from "./dom.js";
 import { gridKeys } from "./grid_keys.js";
+import { sheet } from "./sheets.js";
 import { t } from "./strings.js";
 import { skeletonTiles, tile } from "./tile.js";
 
@@ -130,7 +131,7 @@ export class Results {
 
   /** @param {Hit} hit */
   async #open(hit) {
-    const { openLightbox } = await import("./lightbox.js");
+    const [{ openLightbox }] = await Promise.all([import("./lightbox.js"), sheet("views")]);
     const { actions, terms, onEnd } = this.options;
     openLightbox(this.inOrder, this.inOrder.indexOf(hit), actions, { terms: terms(), onEnd });
   }

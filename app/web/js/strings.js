@@ -4,7 +4,6 @@
  */
 
 import { recall, remember } from "./remembered.js";
-import { ENGLISH, VIETNAMESE } from "./words.js";
 
 /** @typedef {"en" | "vi"} Language */
 /** @typedef {string | {one: string, other: string}} Words */
@@ -13,12 +12,13 @@ import { ENGLISH, VIETNAMESE } from "./words.js";
 export const LANGUAGES = /** @type {const} */ ({ en: "English", vi: "Tiếng Việt" });
 const REMEMBERED = "language";
 
-/** @type {Record<Language, Strings>} */
-const strings = { en: { ...ENGLISH }, vi: { ...VIETNAMESE } };
+const LOADERS = { en: () => import("./words_en.js"), vi: () => import("./words_vi.js") };
 
-/** @type {Language} */
+/** @type {Record<Language, Strings>} */
+const strings = { en: {}, vi: {} };
+
 let chosen = startingLanguage();
-document.documentElement.lang = chosen;
+await load(chosen);
 
 /** @type {Set<() => void>} */
 const listeners = new Set();
@@ -30,7 +30,7 @@ const listeners = new Set();
  * @returns {string}
  */
 export function t(key, values = {}) {
-  const words = strings[chosen][key] ?? strings.en[key];
+  const words = strings[chosen][key];
   if (words === undefined) throw new Error(`no words for "${key}"`);
   const form = typeof words === "string" ? words : words[pluralForm(Number(values.n))];
   return form.replace(/\{(\w+)\}/g, (whole, name) => shown(values[name] ?? whole));
@@ -54,9 +54,9 @@ export function language() {
  * Choose a language, remember it, and tell everyone who listens.
  * @param {Language} next
  */
-export function setLanguage(next) {
+export async function setLanguage(next) {
+  await load(next);
   chosen = next;
-  document.documentElement.lang = next;
   remember(REMEMBERED, next);
   for (const listener of listeners) listener();
 }
@@ -76,6 +76,13 @@ export function onLanguage(listener) {
  */
 export function formatNumber(value, options) {
   return new Intl.NumberFormat(chosen, options).format(value);
+}
+
+/** @param {Language} wanted */
+async function load(wanted) {
+  const { WORDS } = await LOADERS[wanted]();
+  strings[wanted] = { ...strings[wanted], ...WORDS };
+  document.documentElement.lang = wanted;
 }
 
 /** @returns {Language} */

@@ -7,6 +7,7 @@ import { fill, h, icon } from "./dom.js";
 import { problemCard } from "./problems.js";
 import { prose } from "./prose.js";
 import { Results } from "./results.js";
+import { sheet } from "./sheets.js";
 import { shownToggle } from "./shown.js";
 import { formatNumber, t } from "./strings.js";
 
@@ -237,7 +238,7 @@ export class TurnView {
  * @param {Understood} understood
  */
 async function showHowFound(fold, done, understood) {
-  const { howFound } = await import("./how_found.js");
+  const [{ howFound }] = await Promise.all([import("./how_found.js"), sheet("views")]);
   fill(fold, howFound(done, understood));
 }
 
