@@ -61,6 +61,8 @@ class Edge:
             record.route = scope.get("path_template") or record.route
             service.metrics.observe_request(record)
             log_request(record)
+            if service.tracing is not None:
+                service.tracing.record_request(record)
             current_request.reset(token)
 
     async def _within_bounds(

@@ -15,6 +15,15 @@ EndedBy = Literal["deadline", "client left", "overload", "stop"]
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A part of a request's time, in nanoseconds since 1970."""
+
+    name: str
+    started_ns: int
+    ended_ns: int
+
+
 @dataclass(slots=True)
 class RequestRecord:
     """One request, filled in as it goes; status 0 is an answer that never began."""
@@ -30,11 +39,25 @@ class RequestRecord:
     seconds: float = 0.0
     ended_by: EndedBy | None = None
     """What cut it short, if anything did."""
+    steps: list[Step] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     """What else its log line says: times, and the question if that may be logged."""
 
 
 current_request: ContextVar[RequestRecord | None] = ContextVar("current_request", default=None)
+
+
+def note_steps(**seconds: float) -> None:
+    """Note in the current request's record how long each step took; the last has just ended."""
+    record = current_request.get()
+    if record is None:
+        return
+    at = time.time_ns() - round(1e9 * sum(seconds.values()))
+    for name, taken in seconds.items():
+        step = Step(name, at, at + round(1e9 * taken))
+        record.steps.append(step)
+        record.notes[f"{name}_ms"] = round(1000 * taken, 1)
+        at = step.ended_ns
 
 
 def begin_record(scope: HTTPScope) -> RequestRecord:

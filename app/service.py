@@ -14,8 +14,9 @@ from app.admission import Admission
 from app.database import ready_database, require_newest_schema
 from app.index_recall import Ask, RecallSampler
 from app.metrics import Metrics
-from app.request_record import current_request
+from app.request_record import current_request, note_steps
 from app.settings import Settings
+from app.tracing import Tracing, open_tracing
 from db.connection import Connection, Pool, make_pool
 from db.errors import EncoderMismatchError
 from db.gallery import EncoderRow, active_encoder
@@ -44,6 +45,7 @@ class Service:
     admission: Admission
     metrics: Metrics
     recall: RecallSampler
+    tracing: Tracing | None
 
     @property
     def upload_dir(self) -> Path:
@@ -63,11 +65,9 @@ class Service:
         ask is what put it to the database, to be called again; None is not to be.
         """
         self.metrics.observe_search(encode_s=encode_s, database_s=database_s)
-        if (record := current_request.get()) is not None:
-            record.notes["encode_ms"] = round(1000 * encode_s, 1)
-            record.notes["database_ms"] = round(1000 * database_s, 1)
-            if self.settings.log_questions:
-                record.notes["question"] = words
+        note_steps(encode=encode_s, database=database_s)
+        if self.settings.log_questions and (record := current_request.get()) is not None:
+            record.notes["question"] = words
         if ask is not None:
             self.recall.sample(ask)
 
@@ -107,6 +107,7 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
         if encoder is None:
             encoder = await asyncio.to_thread(open_encoder, settings, active)
         require_same_encoder(active, encoder)
+        tracing = await stack.enter_async_context(open_tracing(settings.tracing))
         metrics = Metrics()
         device = asyncio.Lock()  # one forward pass at a time: two would only share the same processor
         text_batches = MicroBatcher(
@@ -145,6 +146,7 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
             ),
             metrics=metrics,
             recall=recall,
+            tracing=tracing,
         )
 
 

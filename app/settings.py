@@ -78,6 +78,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Longest question in characters."""
     recall_sample: Annotated[float, Meta(ge=0, le=1)] = 0.01
     """Share of the questions whose answer is checked against an exact search, for /metrics."""
+    tracing: bool = False
+    """Whether to send traces by OpenTelemetry (extra "tracing"); its own OTEL_… variables say where to."""
     log_format: LogFormat = "text"
     """Form of the service's log lines on stderr: text, or json for one object a line."""
     log_level: LogLevel = "info"
