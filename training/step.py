@@ -139,13 +139,13 @@ class Trainer:
             )  # outside: autocast would keep its copies of the weights meanwhile
         else:
             size = self._recipe.chunk_size
-            texts = size * len(batch.pairs) // len(pixels)
+            texts_at_once = size * len(batch.pairs) // len(pixels)
             with self.accelerator.autocast():
                 loss = cached_backward(
                     self._towers.embed_images,
                     self._towers.embed_texts,
                     list(torch.split(pixels, size)),
-                    list(_split(tokens, texts)),
+                    list(_split(tokens, texts_at_once)),
                     loss_of,
                     backward=self.accelerator.backward,
                 )
