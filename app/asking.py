@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator
 
 from msgspec import Struct
 
-from app.answer_text import Language, answer_markdown, to_html
+from app.answer_text import answer_markdown, to_html
+from app.answer_words import Language
 from app.answers import encoder_echo, hit_answer, query_echo, timings
 from app.errors import STATUS, problem, unexpected_problem
 from app.search import Encoded, Question, find
