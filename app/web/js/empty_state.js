@@ -7,12 +7,12 @@ import { t } from "./strings.js";
 /** @typedef {import("./question.js").Question} Question */
 
 const EXAMPLES = [
-  { lang: "en", text: "a red boat at sea" },
-  { lang: "en", text: "two cats at sunset" },
-  { lang: "en", text: "a house in the snow" },
-  { lang: "vi", text: "một chiếc thuyền trên biển" },
-  { lang: "vi", text: "ba bông hoa trên bãi cỏ" },
-  { lang: "vi", text: "cái cây vào ban đêm" },
+  { lang: "en", text: "white boats at sea" },
+  { lang: "en", text: "a cat in the snow" },
+  { lang: "en", text: "houses at sunset" },
+  { lang: "vi", text: "thuyền trắng trên biển" },
+  { lang: "vi", text: "con mèo đen vào ban đêm" },
+  { lang: "vi", text: "ngôi nhà lúc hoàng hôn" },
 ];
 
 /**

@@ -77,8 +77,9 @@ async function start() {
 async function ask(question) {
   savePlace();
   const answered = conversation.ask(question);
-  const newest = conversation.views.at(-1);
-  if (newest) reveal(newest.element);
+  const newest = conversation.views.at(-1)?.element;
+  if (newest) reveal(newest);
+  if (document.activeElement?.closest(".turn")) newest?.focus({ preventScroll: true }); // not left far above
   await answered;
 }
 

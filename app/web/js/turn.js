@@ -84,7 +84,7 @@ export class TurnView {
     const bubble = questionBubble(turn.question, { onEdit: () => room.onEdit(this.turn.question) });
     this.element = h(
       "article",
-      { class: "turn", id: `turn-${turn.id}`, dataset: { testid: "turn" } },
+      { class: "turn", id: `turn-${turn.id}`, tabindex: -1, dataset: { testid: "turn" } },
       bubble,
       this.answer,
     );
@@ -173,11 +173,12 @@ export class TurnView {
   #showHead() {
     const { turn, room } = this;
     const on = { onRetry: () => room.onRetry(this), onEdit: () => room.onEdit(turn.question) };
+    const nothing = turn.state === "done" && !turn.hits.length;
     const truncated = turn.understood?.terms.some((term) => term.truncated);
     fill(
       this.head,
       truncated && h("p", { class: "hint" }, t("truncated")),
-      turn.html && h("div", { class: "prose" }, prose(turn.html)),
+      turn.html && !nothing && h("div", { class: "prose" }, prose(turn.html)),
       turn.state === "stopped" &&
         h(
           "p",
@@ -186,7 +187,7 @@ export class TurnView {
           h("button", { type: "button", class: "button", onclick: on.onRetry }, t("ask-again")),
         ),
       turn.state === "failed" && turn.problem && problemCard(turn.problem, on),
-      turn.state === "done" && !turn.hits.length && this.#nothingFound(on.onEdit),
+      nothing && this.#nothingFound(on.onEdit),
     );
   }
 
