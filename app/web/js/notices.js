@@ -12,6 +12,7 @@ const SHOWN_MS = 12_000;
  */
 export function notify(text) {
   const shown = byId("notices");
+  shown.setAttribute("aria-label", t("notices"));
   for (const notice of shown.children) if (notice.firstChild?.textContent === text) notice.remove();
   const notice = h("div", { class: "notice", dataset: { testid: "notice" } }, h("p", null, text));
   const close = () => notice.remove();

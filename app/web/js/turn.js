@@ -1,11 +1,11 @@
 /** One turn of the conversation: the question, and its answer as it comes. The record is data; the view shows it. */
 
 import { announce } from "./announce.js";
+import { answerHead } from "./answer_head.js";
 import { questionBubble } from "./bubble.js";
 import { copy } from "./copying.js";
 import { fill, h, icon } from "./dom.js";
 import { problemCard } from "./problems.js";
-import { prose } from "./prose.js";
 import { Results } from "./results.js";
 import { sheet } from "./sheets.js";
 import { shownToggle } from "./shown.js";
@@ -74,8 +74,8 @@ export class TurnView {
     });
     this.foot = h("div", { class: "answer-foot" });
     this.answer = h(
-      "section",
-      { class: "answer", "aria-label": t("answer"), dataset: { testid: "answer" } },
+      "div",
+      { class: "answer", role: "group", "aria-label": t("answer"), dataset: { testid: "answer" } },
       this.head,
       this.tools,
       this.results.element,
@@ -94,11 +94,10 @@ export class TurnView {
 
   /** Show the record's state: what is being waited for, or what came of it. */
   update() {
-    const { turn } = this;
+    const { turn, room } = this;
     clearInterval(this.countdown);
     this.answer.setAttribute("aria-busy", String(turn.state === "asking"));
-    if (turn.state === "asking" && !turn.html) this.#showTyping();
-    else this.#showHead();
+    fill(this.head, answerHead(turn, { onRetry: () => room.onRetry(this), onEdit: () => room.onEdit(turn.question) }));
     if (turn.state === "asking" && !turn.hits.length) this.results.wait();
     else if (turn.state !== "asking") this.results.settle();
     this.#showTools();
@@ -155,55 +154,6 @@ export class TurnView {
   async #wantMore() {
     const { turn } = this;
     if (turn.more && turn.state === "done" && !this.loading) await this.room.onWantMore(this);
-  }
-
-  #showTyping() {
-    const words = t(this.turn.understood ? "comparing" : "reading");
-    fill(
-      this.head,
-      h(
-        "p",
-        { class: "typing", dataset: { testid: "typing" } },
-        h("span", { class: "dots", "aria-hidden": true }, h("i"), h("i"), h("i")),
-        words,
-      ),
-    );
-  }
-
-  #showHead() {
-    const { turn, room } = this;
-    const on = { onRetry: () => room.onRetry(this), onEdit: () => room.onEdit(turn.question) };
-    const nothing = turn.state === "done" && !turn.hits.length;
-    const truncated = turn.understood?.terms.some((term) => term.truncated);
-    fill(
-      this.head,
-      truncated && h("p", { class: "hint" }, t("truncated")),
-      turn.html && !nothing && h("div", { class: "prose" }, prose(turn.html)),
-      turn.state === "stopped" &&
-        h(
-          "p",
-          { class: "stopped" },
-          t("stopped"),
-          h("button", { type: "button", class: "button", onclick: on.onRetry }, t("ask-again")),
-        ),
-      turn.state === "failed" && turn.problem && problemCard(turn.problem, on),
-      nothing && this.#nothingFound(on.onEdit),
-    );
-  }
-
-  /** @param {() => void} onEdit */
-  #nothingFound(onEdit) {
-    return h(
-      "div",
-      { class: "problem calm", dataset: { testid: "no-results" } },
-      h("p", { class: "problem-title" }, t("nothing-found")),
-      h("p", null, t("nothing-found-text")),
-      h(
-        "div",
-        { class: "ways-on" },
-        h("button", { type: "button", class: "button", onclick: onEdit }, t("edit-question")),
-      ),
-    );
   }
 
   #showTools() {

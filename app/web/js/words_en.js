@@ -16,6 +16,7 @@ export const WORDS = {
     "All questions and answers in this browser are forgotten, with the pictures in them. The gallery stays as it is.",
   cleared: "The history is cleared",
   cancel: "Cancel",
+  notices: "Notices",
   close: "Close",
 
   // before the first question
@@ -87,12 +88,12 @@ export const WORDS = {
   },
   truncated: "The words were too long for the encoder: only their beginning was read.",
   stopped: "Stopped.",
+  "read-more": "Read more",
+  "read-less": "Read less",
   "ask-again": "Ask again",
   failed: "The question could not be answered",
   found: { one: "{n} picture found", other: "{n} pictures found" },
   "nothing-found": "No picture matches",
-  "nothing-found-text":
-    "Nothing in the gallery fits the question together with its filters. Try other words, or fewer filters.",
   "show-scores": "Scores",
   "show-slider": "Slider",
   "copy-answer": "Copy",
