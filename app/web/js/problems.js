@@ -6,7 +6,7 @@ import { t } from "./strings.js";
 /** @typedef {{status: number, title: string, detail: string}} Problem */
 /** @typedef {{onRetry: () => void, onEdit: () => void}} WaysOn */
 
-const KNOWN = [0, 401, 403, 404, 409, 413, 422, 429, 503];
+const KNOWN = [0, 401, 403, 404, 409, 413, 422, 429, 503, 504];
 const OF_THE_QUESTION = [404, 413, 422];
 
 /**

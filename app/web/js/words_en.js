@@ -141,6 +141,8 @@ export const WORDS = {
   "problem-429-text": "Wait a moment, then try again. ({said})",
   "problem-503": "The service is not ready",
   "problem-503-text": "It is still busy after several tries. Wait a moment, then try again. ({said})",
+  "problem-504": "That took too long",
+  "problem-504-text": "The service gave the question up. It may be busy; try again. ({said})",
   "problem-other": "Something went wrong",
   "problem-other-text": "The service could not answer. ({said})",
   "history-full":

@@ -131,6 +131,8 @@ export const WORDS = {
   "problem-429-text": "Đợi một chút rồi thử lại. ({said})",
   "problem-503": "Dịch vụ chưa sẵn sàng",
   "problem-503-text": "Dịch vụ vẫn bận sau nhiều lần thử. Đợi một chút rồi thử lại. ({said})",
+  "problem-504": "Mất quá nhiều thời gian",
+  "problem-504-text": "Dịch vụ đã bỏ câu hỏi này. Có thể dịch vụ đang bận; hãy thử lại. ({said})",
   "problem-other": "Đã có lỗi xảy ra",
   "problem-other-text": "Dịch vụ không trả lời được. ({said})",
   "history-full":
