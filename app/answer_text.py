@@ -69,8 +69,11 @@ class Teller:
         if question.offset:
             yield self._say("nothing_more")
             return
+        if not _is_narrowed(question):  # then all there are would have answered
+            yield self._say("empty")
+            return
         yield self._say("nothing")
-        ways = [self._say("other_words")]
+        ways = []
         if question.collection is not None:
             ways.append(self._say("collection", value=escape(question.collection)))
         if question.attributes:
@@ -81,8 +84,7 @@ class Teller:
             ways.append(self._say("min_score", value=self._number(question.min_score)))
         if question.exclude:
             ways.append(self._say("exclude", value=len(question.exclude)))
-        narrowed = ways[1:] or ways  # where it was narrowed, words are not to blame
-        yield "\n".join([self._say("ways_on"), "", *(f"- {way}" for way in narrowed)])
+        yield "\n".join([self._say("ways_on"), "", *(f"- {way}" for way in ways)])
 
     def found(self, question: QueryEcho, hits: Sequence[HitAnswer]) -> Iterator[str]:
         """Yield how many were found, the best, the parts, and what the captions share."""

@@ -87,7 +87,6 @@ async def search(service: Service, question: Question) -> Answer:
         ImageNotFoundError, GalleryFileMissingError: a picture is not in the gallery, or its file is gone.
         ImageError: a picture cannot be decoded.
         EncoderBusyError: too much is queued already.
-        NothingIndexedError: the gallery has no vectors yet.
         psycopg.Error, psycopg_pool.PoolTimeout: the database does not answer.
     """
     encoded = await encode(service, question)
