@@ -1,6 +1,8 @@
 """A question answered as a stream of events: what was understood, hits, words, how it was found."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any
 
 from msgspec import Struct
 
@@ -8,7 +10,7 @@ from app.answer_text import answer_markdown, to_html
 from app.answer_words import Language
 from app.answers import encoder_echo, hit_answer, query_echo, timings
 from app.errors import STATUS, problem, unexpected_problem
-from app.search import Encoded, Question, find
+from app.search import Encoded, Found, Question, find
 from app.search_schemas import DoneEvent, ErrorEvent, HitAnswer, HitsEvent, QueryEcho, Receipt, TextEvent
 from app.service import Service
 from app.terms import truncated_terms
@@ -20,6 +22,9 @@ SORTED_BY_DATE = 200
 
 Event = tuple[str, Struct]
 
+_ending: set[asyncio.Task[Found]] = set()
+"""Held here, for the event loop itself forgets tasks."""
+
 
 async def answer_events(
     service: Service, question: Question, encoded: Encoded, language: Language
@@ -29,7 +34,7 @@ async def answer_events(
     understood = query_echo(service, question, encoded.embeddings, truncated)
     yield "understood", understood
     try:
-        found = await find(service, question, encoded)
+        found = await _cancelled_once(find(service, question, encoded))
     except Exception as error:  # noqa: BLE001 - it is told: the answer has begun, nobody else can
         told = problem(error) if isinstance(error, tuple(STATUS)) else unexpected_problem(error)
         yield "error", ErrorEvent(told.status_code, told.title or "", told.detail)
@@ -47,6 +52,22 @@ async def answer_events(
             more=_may_be_more(question, hits),
         ),
     )
+
+
+async def _cancelled_once(work: Coroutine[Any, Any, Found]) -> Found:
+    """Return what the work gives; when this is cancelled, cancel the work, once.
+
+    What streams is cancelled again and again until it has ended (anyio), and that would interrupt psycopg
+    while it takes its statement back: the connection would be lost.
+    """
+    task = asyncio.create_task(work)
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
 
 
 def _receipt(

@@ -5,13 +5,14 @@ from collections.abc import AsyncGenerator
 import msgspec
 from litestar import post
 from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from app.asking import Event, answer_events
 from app.routes.forms import AnyRequest, documented_body, read_body
 from app.routes.questions import read_question
 from app.search import encode
-from app.search_schemas import AskRequest
+from app.search_schemas import AskRequest, DoneEvent, ErrorEvent, HitsEvent, QueryEcho, TextEvent
 from app.service import Service
 
 
@@ -21,6 +22,13 @@ from app.service import Service
     tags=["search"],
     operation_id="ask",
     operation_class=documented_body(AskRequest, "image", json=True),
+    responses={
+        200: ResponseSpec(
+            QueryEcho | HitsEvent | TextEvent | DoneEvent | ErrorEvent,
+            media_type="text/event-stream",
+            description="Events understood, hits, text, done and error; their data, in this order",
+        )
+    },
 )
 async def ask_by_body(request: AnyRequest, service: NamedDependency[Service]) -> ServerSentEvent:
     """Ask as of /api/search, and be told the answer as it comes, in words as well.

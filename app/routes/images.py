@@ -4,6 +4,7 @@ from uuid import UUID
 
 from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.response import File, Stream
 
@@ -82,6 +83,7 @@ async def get_similar(
     status_code=200,
     tags=["images"],
     operation_id="zipImages",
+    responses={200: ResponseSpec(bytes, media_type="application/zip", description="The zip")},
     media_type="application/zip",
 )
 async def post_zip(data: JSONBody[ZipRequest], service: NamedDependency[Service]) -> Stream:

@@ -88,3 +88,19 @@ async def test_the_receipts_sql_gives_the_same_rows_and_scores(client: Client, s
     assert [(rank, str(id_), score) for rank, id_, _, score in rows] == [
         (hit["rank"], hit["id"], hit["score"]) for hit in hits_of(events)
     ]
+
+
+async def test_the_openapi_document_describes_the_events(client: Client) -> None:
+    document = (await client.get("/schema/openapi.json")).json()
+    asked = document["paths"]["/api/ask"]["post"]
+    body = asked["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert {"terms", "language", "exclude", "taken_from", "taken_to", "min_score", "sort"} <= set(body)
+    term = body["terms"]["anyOf"][0]["items"]
+    assert set(term["properties"]) == {"text", "image", "image_id", "embedding", "weight", "region"}
+    assert "terms" not in asked["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    ((kind, stream),) = asked["responses"]["200"]["content"].items()
+    events = {name["$ref"].rpartition("/")[2] for name in stream["schema"]["oneOf"]}
+    assert kind == "text/event-stream"
+    assert events == {"QueryEcho", "HitsEvent", "TextEvent", "DoneEvent", "ErrorEvent"}
+    assert events <= set(document["components"]["schemas"])
+    assert "$defs" not in str(document)
