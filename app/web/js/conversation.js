@@ -66,7 +66,7 @@ export class Conversation {
    * @param {Question} [question]
    */
   askAgain(view, question = view.turn.question) {
-    return this.#answer(this.#replace(view, newTurn(question, view.turn.id)));
+    return this.#answer(this.#replace(view, newTurn(question, view.turn)));
   }
 
   /** Stop asking; what has come so far stays. */

@@ -7,6 +7,7 @@
 
 const DATABASE = "image-retrieval";
 const STORE = "turns";
+const ASKED = "asked_at";
 const MOST_TURNS = 60;
 const MOST_HITS = 500; // of one answer; more are asked for again while scrolling
 
@@ -23,9 +24,8 @@ export class HistoryError extends Error {
  * Return the turns kept, oldest first.
  * @returns {Promise<Turn[]>}
  */
-export async function keptTurns() {
-  const turns = await inStore("readonly", (store) => store.getAll());
-  return turns.sort((/** @type {Turn} */ a, /** @type {Turn} */ b) => a.asked_at.localeCompare(b.asked_at));
+export function keptTurns() {
+  return inStore("readonly", (store) => store.index(ASKED).getAll());
 }
 
 /**
@@ -33,9 +33,14 @@ export async function keptTurns() {
  * @param {Turn} turn
  */
 export async function keepTurn(turn) {
-  await inStore("readwrite", (store) => store.put(keepable(turn)));
-  const turns = await keptTurns();
-  for (const old of turns.slice(0, -MOST_TURNS)) await inStore("readwrite", (store) => store.delete(old.id));
+  await inStore("readwrite", (store) => {
+    store.put(keepable(turn));
+    const oldestFirst = store.index(ASKED).getAllKeys();
+    oldestFirst.onsuccess = () => {
+      for (const old of oldestFirst.result.slice(0, -MOST_TURNS)) store.delete(old);
+    };
+    return oldestFirst;
+  });
 }
 
 /** Forget every turn, with its pictures. */
@@ -80,7 +85,9 @@ async function inStore(mode, work) {
 function opened() {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(DATABASE, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id" });
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore(STORE, { keyPath: "id" }).createIndex(ASKED, ASKED);
+    };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
     request.onblocked = () => reject(new Error("another page holds the history"));

@@ -69,6 +69,10 @@ async function start() {
   showState();
   await arrive();
   if (view === "talk" && matchMedia("(hover: hover)").matches) composer.focus(); // on a phone it would open the keyboard
+}
+
+/** Tell, before the first question, how many pictures there are to ask for. */
+async function showSize() {
   images = (await getJson("/api/status").catch(() => ({ images: null }))).images;
   showState();
 }
@@ -148,11 +152,9 @@ async function select(of, hit, range) {
  */
 function showAddress(turn) {
   const address = addressOf(turn.question);
-  if (address === null || address === location.hash) {
-    if (address) history.replaceState({ turn: turn.id }, "");
-    return;
-  }
-  history.pushState({ turn: turn.id }, "", address);
+  if (address === null) return;
+  if (address === location.hash) history.replaceState({ turn: turn.id }, "");
+  else history.pushState({ turn: turn.id }, "", address);
   showTitle(turn.question);
 }
 
@@ -160,8 +162,10 @@ function showAddress(turn) {
 async function arrive() {
   await showView();
   if (view !== "talk") return;
+  if (!conversation.views.length) showSize();
   const { turn: id, place } = history.state ?? {};
   const question = questionIn(location.hash);
+  showTitle(question ?? { parts: [] });
   if (question) history.replaceState(history.state, "", addressOf(question)); // as this page writes it
   const found =
     conversation.find(id) ?? conversation.views.findLast(({ turn }) => addressOf(turn.question) === location.hash);
@@ -205,6 +209,7 @@ async function clearHistory() {
 function showState() {
   const { views } = conversation;
   composer.setBusy(conversation.asking !== null);
+  if (selecting && !views.includes(selecting)) selection?.clear();
   byId("view-talk").classList.toggle("is-empty", views.length === 0);
   fill(empty, views.length === 0 && emptyState({ images, onAsk: ask }));
 }
@@ -229,7 +234,7 @@ function stopOnEscape(event) {
   conversation.stop();
 }
 
-/** @param {Question} question */
+/** @param {{parts: Question["parts"]}} question */
 function showTitle({ parts }) {
   const words = parts.flatMap((part) => (part.kind === "text" ? [part.text] : [])).join(", ");
   document.title = words ? `${words} · image-retrieval` : "image-retrieval";

@@ -141,7 +141,7 @@ export class Results {
    * @param {1 | -1} direction
    */
   #sliderButton(name, direction) {
-    const slide = () => this.list.scrollBy({ left: direction * this.list.clientWidth * 0.9, behavior: "smooth" });
+    const slide = () => this.list.scrollBy({ left: direction * this.list.clientWidth * 0.9 });
     return iconButton(name, t(name), { class: `slide ${name}`, onclick: slide });
   }
 }

@@ -45,12 +45,12 @@ import { formatNumber, t } from "./strings.js";
 /**
  * Return the record of a question that nobody has answered yet.
  * @param {Question} question
- * @param {string} [id]
+ * @param {{id: string, asked_at: string}} [place] of the turn that is asked again
  * @returns {Turn}
  */
-export function newTurn(question, id = newId()) {
+export function newTurn(question, { id, asked_at } = { id: newId(), asked_at: new Date().toISOString() }) {
   const nothing = { understood: null, hits: [], html: "", markdown: "", done: null, more: false, problem: null };
-  return { id, asked_at: new Date().toISOString(), question, state: "asking", ...nothing };
+  return { id, asked_at, question, state: "asking", ...nothing };
 }
 
 export class TurnView {
@@ -134,6 +134,7 @@ export class TurnView {
     const { turn, room } = this;
     const more = () => this.#wantMore();
     this.loading = loading;
+    const focused = this.foot.contains(document.activeElement);
     const all = turn.state === "done" && turn.hits.length > 0 && !turn.more;
     fill(
       this.foot,
@@ -141,6 +142,7 @@ export class TurnView {
       !problem && turn.more && turn.state === "done" && this.#moreButton(more, loading),
       all && h("p", { class: "quiet" }, t("that-is-all", { n: turn.hits.length })),
     );
+    if (focused) this.foot.querySelector("button")?.focus({ preventScroll: true });
     this.results.growAtEnd(this.newest && turn.more && turn.state === "done" && !problem && !loading);
   }
 
@@ -177,7 +179,7 @@ export class TurnView {
   #moreButton(more, loading) {
     return h(
       "button",
-      { type: "button", class: "button", disabled: loading, onclick: more },
+      { type: "button", class: "button", "aria-disabled": loading, onclick: more }, // it keeps the focus
       t(loading ? "loading-more" : "show-more"),
     );
   }
