@@ -6,7 +6,7 @@
  * is never sent with the page's address. What comes from an address is checked like any other input.
  */
 
-import { DEFAULT_ALPHA, MOST_PARTS, balanced, noFilters, textPart } from "./question.js";
+import { DEFAULT_ALPHA, MOST_PARTS, balanced, hasUsualWeights, noFilters, textPart } from "./question.js";
 
 /** @typedef {import("./question.js").Question} Question */
 /** @typedef {import("./question.js").Part} Part */
@@ -24,11 +24,7 @@ const SORTS = /** @type {const} */ (["relevance", "newest", "oldest"]);
  */
 export function addressOf({ parts, filters }) {
   const address = new URLSearchParams();
-  const usual = balanced(
-    parts.map((part) => ({ ...part, weight: 1, pinned: false })),
-    DEFAULT_ALPHA,
-  );
-  const weighted = parts.some((part, index) => part.weight !== usual[index]?.weight);
+  const weighted = !hasUsualWeights(parts);
   for (const part of parts) {
     if (part.kind === "text") address.append("text", part.text);
     else if (part.kind === "gallery") address.append("image", part.image_id);

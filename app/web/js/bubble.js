@@ -4,7 +4,7 @@ import { addressOf } from "./address.js";
 import { partName, thumbnail, weightText } from "./chips.js";
 import { copy } from "./copying.js";
 import { h, iconButton } from "./dom.js";
-import { balanced, DEFAULT_ALPHA } from "./question.js";
+import { hasUsualWeights } from "./question.js";
 import { language, t } from "./strings.js";
 
 /** @typedef {import("./question.js").Question} Question */
@@ -18,7 +18,7 @@ import { language, t } from "./strings.js";
  */
 export function questionBubble(question, { onEdit }) {
   const { parts, filters } = question;
-  const plain = parts.length === 1 && parts[0]?.weight === 1;
+  const weighed = !hasUsualWeights(parts);
   const link = iconButton("link", t("copy-link"), { onclick: () => copy(linkTo(question), link) });
   return h(
     "div",
@@ -31,23 +31,11 @@ export function questionBubble(question, { onEdit }) {
       h(
         "ul",
         { class: "bubble-parts" },
-        parts.map((part) => bubblePart(part, !plain)),
+        parts.map((part) => bubblePart(part, weighed)),
       ),
       filterTags(filters),
     ),
   );
-}
-
-/**
- * Tell whether the weights of a question are others than those that its parts get by themselves.
- * @param {Part[]} parts
- */
-export function areWeightsSet(parts) {
-  const usual = balanced(
-    parts.map((part) => ({ ...part, weight: 1, pinned: false })),
-    DEFAULT_ALPHA,
-  );
-  return parts.some((part, index) => part.weight !== usual[index]?.weight);
 }
 
 /**

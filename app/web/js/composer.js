@@ -61,7 +61,7 @@ export class Composer {
     this.filters = h("div", { class: "filters" }, opener);
     this.element = h(
       "form",
-      { class: "composer", "aria-label": t("composer") },
+      { class: "composer", novalidate: true, "aria-label": t("composer") },
       this.chips,
       this.slider.element,
       this.box,

@@ -102,6 +102,18 @@ export function hasBoth(parts) {
 }
 
 /**
+ * Tell whether the parts have the weights that they get by themselves.
+ * @param {Part[]} parts
+ */
+export function hasUsualWeights(parts) {
+  const usual = balanced(
+    parts.map((part) => ({ ...part, weight: 1, pinned: false })),
+    DEFAULT_ALPHA,
+  );
+  return parts.every((part, index) => part.weight === usual[index]?.weight);
+}
+
+/**
  * Return what POST /api/ask and /api/search take. Pictures of the gallery that are part of the question do not
  * answer it.
  * @param {Question} question
