@@ -39,9 +39,5 @@ export function formatPercent(fraction) {
 
 /** @param {number} ms */
 export function formatMilliseconds(ms) {
-  return formatNumber(ms, {
-    style: "unit",
-    unit: "millisecond",
-    maximumFractionDigits: ms < 10 ? 1 : 0,
-  });
+  return `${formatNumber(ms, { maximumFractionDigits: ms < 10 ? 1 : 0 })} ms`; // Intl would spell the unit out in Vietnamese
 }
