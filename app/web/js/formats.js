@@ -1,6 +1,6 @@
 /** Sizes, dates, scores and durations as the chosen language writes them. */
 
-import { formatNumber, language } from "./strings.js";
+import { formatNumber, locale } from "./strings.js";
 
 const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"];
 
@@ -21,7 +21,7 @@ export function formatBytes(bytes) {
  * @param {"medium" | "long"} [dateStyle]
  */
 export function formatDay(iso, dateStyle = "medium") {
-  return new Intl.DateTimeFormat(language(), { dateStyle, timeZone: "UTC" }).format(new Date(iso));
+  return new Intl.DateTimeFormat(locale(), { dateStyle, timeZone: "UTC" }).format(new Date(iso));
 }
 
 /**

@@ -70,12 +70,19 @@ export function onLanguage(listener) {
 }
 
 /**
+ * Return the chosen language as it is written where the visitor lives: 8 January 2024 in Britain, January 8, 2024 in America.
+ */
+export function locale() {
+  return navigator.languages.find((each) => each.toLowerCase().startsWith(chosen)) ?? chosen;
+}
+
+/**
  * Return a number as the chosen language writes it.
  * @param {number} value
  * @param {Intl.NumberFormatOptions} [options]
  */
 export function formatNumber(value, options) {
-  return new Intl.NumberFormat(chosen, options).format(value);
+  return new Intl.NumberFormat(locale(), options).format(value);
 }
 
 /** @param {Language} wanted */

@@ -154,8 +154,8 @@ function barButton(act, words, onclick, look = "") {
 function dropZone(limit) {
   const picker = h("input", {
     type: "file",
-    class: "visually-hidden",
     id: "upload-files",
+    hidden: true,
     multiple: true,
     accept: "image/*",
     onchange: () => {
@@ -169,7 +169,7 @@ function dropZone(limit) {
     icon("upload"),
     h("p", { class: "drop-words" }, t("upload-drop")),
     picker,
-    h("label", { class: "button primary", for: "upload-files" }, t("upload-choose")),
+    h("button", { type: "button", class: "button primary", onclick: () => picker.click() }, t("upload-choose")),
     h("p", { class: "drop-limits" }, t("upload-limits", { limit: formatBytes(limit) })),
   );
   for (const over of ["dragenter", "dragover"]) {
