@@ -14,7 +14,7 @@ import { currentPlace, goTo, keepPlaces, reveal, savePlace } from "./places.js";
 import { galleryPart, lessLike, moreLike, noFilters } from "./question.js";
 import { sheet } from "./sheets.js";
 import { recallShown } from "./shown.js";
-import { onLanguage, t } from "./strings.js";
+import { language, onLanguage, t } from "./strings.js";
 
 /** @typedef {import("./question.js").Question} Question */
 /** @typedef {import("./turn.js").Turn} Turn */
@@ -45,6 +45,7 @@ let selection = null;
 /** @type {TurnView | null} the turn whose pictures are being selected */
 let selecting = null;
 let view = "";
+let shown = "";
 /** @type {number | null} */
 let images = null;
 
@@ -181,6 +182,9 @@ async function arrive() {
 async function showView() {
   const name = location.hash.replace(/^#\/?/, "").split("?")[0] ?? "";
   view = VIEWS.includes(name) ? name : "talk";
+  const next = `${view} ${language()}`;
+  if (next === shown) return; // a form that is being filled in is not made anew
+  shown = next;
   for (const each of VIEWS) byId(`view-${each}`).hidden = each !== view;
   showHeader(view, { onClear: clearHistory });
   const place = byId(`view-${view}`);
