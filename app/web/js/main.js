@@ -168,6 +168,7 @@ async function arrive() {
   const question = questionIn(location.hash);
   showTitle(question ?? { parts: [] });
   if (question) history.replaceState(history.state, "", addressOf(question)); // as this page writes it
+  if (question && !composer.draft.parts.length) composer.setFilters(question.filters);
   const found =
     conversation.find(id) ?? conversation.views.findLast(({ turn }) => addressOf(turn.question) === location.hash);
   if (!question) {
