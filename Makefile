@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# passwords in examples and tests, which are none
+NO_SECRET := //\w+:secret@
 
 .PHONY: help setup demo test check serve clean
 help:   ## List the targets
@@ -10,12 +12,15 @@ demo: setup   ## Train a small encoder on drawn scenes, index a gallery, ask thr
 	$(BIN)/image-retrieval demo $(ARGS)
 test: check   ## Everything that CI holds: style, types, imports, all tests
 	$(BIN)/pytest -m "not gpu" $(ARGS)
-check: $(VENV)/.dev   ## Format, lint, types (the page's too), who imports whom
+check: $(VENV)/.dev   ## Format, lint, types (the page's too), imports, secrets, known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m tests.javascript
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive app db embedding migrations training
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-lines '$(NO_SECRET)'
+	$(BIN)/python .ci/audit.py
 serve: setup   ## Serve the gallery on port 8000
 	$(BIN)/image-retrieval serve
 clean:   ## Remove .venv and caches

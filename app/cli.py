@@ -15,6 +15,7 @@ import psycopg
 import psycopg_pool
 
 from app.errors import AppError
+from app.keys_cli import keys
 from app.settings import Settings, describe
 from db.errors import GalleryError
 from embedding.errors import EmbeddingError
@@ -55,6 +56,9 @@ def main(verbose: bool) -> None:
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
+
+
+main.add_command(keys)
 
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:

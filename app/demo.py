@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 import click
+import msgspec
 import numpy as np
 
 from app.indexing import index_folder
@@ -60,13 +61,8 @@ def run_demo(settings: Settings, *, then_serve: bool) -> None:
 
 def own_settings(settings: Settings) -> Settings:
     """Return the settings with a data folder and a database of the demo's own."""
-    return Settings(
-        data_dir=settings.data_dir / "demo",
-        device=settings.device,
-        precision=settings.precision,
-        host=settings.host,
-        port=settings.port,
-        write_key=settings.write_key,
+    return msgspec.structs.replace(
+        settings, data_dir=settings.data_dir / "demo", database_url=None, read_database_url=None, model=None
     )
 
 
@@ -78,7 +74,7 @@ async def _index_and_ask(settings: Settings, folder: Path) -> None:
         captions = load_flickr8k_captions(folder / "captions.txt")
         with show_progress() as progress:
             report = await index_folder(
-                folder, encoder=encoder, pool=service.pool, captions=captions, progress=progress
+                folder, encoder=encoder, pool=service.writing_pool, captions=captions, progress=progress
             )
         click.echo(report.summary())
         await _ask(service)

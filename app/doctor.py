@@ -11,9 +11,11 @@ from msgspec import Struct
 
 from app.database import newest_revision, start_database
 from app.errors import GalleryFileMissingError
+from app.keys import allows
 from app.routes.access import is_loopback
 from app.settings import Settings
 from app.uploads import picture_path
+from db.api_keys import list_keys
 from db.checks import (
     count_images_without_vectors,
     count_vectors_without_images,
@@ -22,7 +24,15 @@ from db.checks import (
     read_revision,
     read_versions,
 )
-from db.connection import Connection, host_of, prepare_session, require_versions
+from db.connection import (
+    READER,
+    Connection,
+    become_reader,
+    host_of,
+    may_change,
+    prepare_session,
+    require_versions,
+)
 from db.errors import DatabaseUnsuitableError
 from db.gallery import EncoderRow, list_encoders
 from embedding.checkpoints import find_checkpoint
@@ -62,7 +72,7 @@ async def examine(settings: Settings) -> list[Finding]:
         ]
     async with connection:
         findings = [finding async for finding in _database_findings(connection, settings)]
-    return [*findings, *_shared_memory(database_url), *_disk(settings), *_access(settings)]
+    return [*findings, *_shared_memory(database_url), *_disk(settings)]
 
 
 async def _database_findings(connection: Connection, settings: Settings) -> AsyncIterator[Finding]:
@@ -84,6 +94,8 @@ async def _database_findings(connection: Connection, settings: Settings) -> Asyn
         if encoder.state == "active":
             yield await asyncio.to_thread(_model, encoder, settings)
     yield await _files(connection, settings.data_dir / "uploads")
+    yield await _access(connection, settings)
+    yield await _searches(connection, settings)
 
 
 async def _versions(connection: Connection) -> Finding:
@@ -176,7 +188,8 @@ async def _files(connection: Connection, upload_dir: Path) -> Finding:
 
 def _shared_memory(database_url: str) -> list[Finding]:
     """Look at /dev/shm if the database is on this machine: a parallel index build needs room there."""
-    folder = Path("/dev/shm")  # noqa: S108 - the kernel's, not a place for temporary files
+    # the kernel's, not a place for temporary files
+    folder = Path("/dev/shm")  # noqa: S108  # nosec B108
     host = host_of(database_url)
     if not folder.exists() or not (host.startswith("/") or is_loopback(host)):
         return []
@@ -204,16 +217,44 @@ def _disk(settings: Settings) -> list[Finding]:
     return [Finding("ok", "disk", message)]
 
 
-def _access(settings: Settings) -> list[Finding]:
-    if is_loopback(settings.host):
-        return []
-    if settings.write_key is None:
-        return [
-            Finding(
-                "warning",
-                "access",
-                f"the service would listen on {settings.host} and refuse every upload and deletion",
-                "set IMAGE_RETRIEVAL_WRITE_KEY",
-            )
-        ]
-    return [Finding("ok", "access", "uploads and deletions need the write key")]
+async def _access(connection: Connection, settings: Settings) -> Finding:
+    """Look at who may write over HTTP."""
+    keys = [key for key in await list_keys(connection) if key.revoked_at is None]
+    writers = sum(allows(key.scope, "write") for key in keys) + (settings.write_key is not None)
+    if is_loopback(settings.host) and settings.loopback_writes:
+        return Finding("ok", "access", f"this machine alone, and {len(keys)} keys")
+    if not writers:
+        return Finding(
+            "warning",
+            "access",
+            "there is no key that may write: the service would refuse every upload and deletion",
+            "image-retrieval keys create --name … --scope write",
+        )
+    return Finding("ok", "access", f"{len(keys)} keys; uploads and deletions need one that may write")
+
+
+async def _searches(connection: Connection, settings: Settings) -> Finding:
+    """Look at the role in which the service would search; the connection's own is given up for it."""
+    if settings.read_database_url is None:
+        return await _reader(connection)
+    try:
+        async with await psycopg.AsyncConnection.connect(
+            settings.read_database_url, autocommit=True
+        ) as other:
+            return await _reader(other)
+    except psycopg.OperationalError as error:
+        remedy = "start it, or correct IMAGE_RETRIEVAL_READ_DATABASE_URL"
+        return Finding("problem", "searches", str(error).strip(), remedy)
+
+
+async def _reader(connection: Connection) -> Finding:
+    await become_reader(connection)
+    if not await may_change(connection):
+        return Finding("ok", "searches", "they run in a role that can change nothing")
+    return Finding(
+        "warning",
+        "searches",
+        f"they run with all rights of {connection.info.user}, in read-only transactions",
+        f"as an administrator of the database: create role {READER}; grant {READER} to"
+        f" {connection.info.user}; then, as {connection.info.user}: select image_retrieval.grant_reading()",
+    )

@@ -4,7 +4,13 @@
   x QuestionError             the caller can fix it: a question or upload that cannot be answered as it stands
     + ImageNotFoundError        no picture of this id in the gallery
     + UploadRefusedError        a picture or its captions cannot be taken into this collection
-    + NotAllowedError           a write without the right to it
+    + KeyNeededError            it needs a key, and none came, or one that is not good
+    + NotAllowedError           what is known of the caller does not allow it
+    + MisdirectedError          it was sent to a name that is not this service's
+    + TooMuchError              more in one request than any question needs
+    + CompressedBodyError       a body that would have to be unpacked first
+    + TooManyRequestsError      more than this caller may ask at once
+    + KeyNotFoundError          no good API key of this id or name
   x OperatorError             the operator can fix it
     + SettingsError             a setting that does not exist, or a value out of range
     + GalleryFileMissingError   the row is there, the file is not
@@ -48,8 +54,36 @@ class UploadRefusedError(QuestionError):
     """A picture, or its captions, cannot be taken into this collection."""
 
 
+class KeyNeededError(QuestionError):
+    """It needs a key, and none came, or one that is not good."""
+
+
 class NotAllowedError(QuestionError):
-    """A write without the right to it."""
+    """What is known of the caller does not allow it: the key's scope, or the page that sent it."""
+
+
+class MisdirectedError(QuestionError):
+    """It was sent to a name that is not this service's."""
+
+
+class TooMuchError(QuestionError):
+    """More in one request than any question needs."""
+
+
+class CompressedBodyError(QuestionError):
+    """A body that would have to be unpacked first: it may be a thousand times its size."""
+
+
+class TooManyRequestsError(QuestionError):
+    """More than this caller may ask at once; retry_after_s says when there is room again."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class KeyNotFoundError(QuestionError):
+    """No good API key of this id or name."""
 
 
 class OperatorError(AppError):
@@ -87,7 +121,13 @@ STATUS: Mapping[type[Exception], int] = {
     QuestionError: 422,
     ImageNotFoundError: 404,
     UploadRefusedError: 422,
+    KeyNeededError: 401,
     NotAllowedError: 403,
+    MisdirectedError: 421,
+    TooMuchError: 413,
+    CompressedBodyError: 415,
+    TooManyRequestsError: 429,
+    KeyNotFoundError: 404,
     OperatorError: 500,
     SettingsError: 500,
     GalleryFileMissingError: 410,
@@ -103,6 +143,7 @@ STATUS: Mapping[type[Exception], int] = {
     db_errors.NothingIndexedError: 409,
     db_errors.EncoderMismatchError: 503,
     db_errors.CollectionConflictError: 409,
+    db_errors.KeyConflictError: 409,
     db_errors.DatabaseUnsuitableError: 503,
     db_errors.NotMigratedError: 503,
     psycopg.OperationalError: 503,  # unreachable, shutting down, or a statement that took too long
@@ -127,8 +168,18 @@ def problem(error: Exception) -> ProblemDetailsException:
     if isinstance(error, MemoryError):
         logger.error("out of memory: %s", error)
         detail = "the service has no memory left for this at the moment; try again shortly"
-    headers = {"retry-after": str(RETRY_AFTER_S)} if status == 503 else None
-    return _details(status, title_of(type(error)), detail, headers)
+    return _details(status, title_of(type(error)), detail, _headers_of(error, status))
+
+
+def _headers_of(error: Exception, status: int) -> dict[str, str] | None:
+    """Return what an answer says besides its words: when to come again, or how to say who one is."""
+    if isinstance(error, TooManyRequestsError):
+        return {"retry-after": str(error.retry_after_s)}
+    return {
+        415: {"accept-encoding": "identity"},
+        401: {"www-authenticate": 'Bearer realm="image-retrieval"'},
+        503: {"retry-after": str(RETRY_AFTER_S)},
+    }.get(status)
 
 
 def http_problem(error: HTTPException) -> ProblemDetailsException:

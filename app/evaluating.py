@@ -208,7 +208,7 @@ def _ask_service(
     request: EvaluationRequest, settings: Settings, photos: Sequence[CaptionedPhoto], progress: Progress
 ) -> Answers:
     progress.begin("asking the service", sum(len(photo.captions) for photo in photos))
-    with RunningService(request.url) as service:
+    with RunningService(request.url, key=settings.api_key) as service:
         collection = find_collection(service, request.collection, request.images)
         sought = find_photos(service, collection, photos)
         ranks, encoder = ask_captions(service, collection, photos, sought, progress.advance)

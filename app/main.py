@@ -2,24 +2,25 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.metadata import version
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Request
 from litestar.config.compression import CompressionConfig
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin, YamlRenderPlugin
-from litestar.openapi.spec import Tag
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
-from litestar.static_files import create_static_files_router
 
 from app.edge import Edge
 from app.errors import problem_map
+from app.limits import MAX_PARTS
+from app.rate_limit import RateLimiter
+from app.routes.access import admit
 from app.routes.ask import ask_by_body
+from app.routes.documentation import documentation_assets, openapi_config
+from app.routes.forms import require_plain_body
 from app.routes.gallery import get_collections, get_encoders, get_facets, get_status, live, ready
+from app.routes.headers import make_header_hook
 from app.routes.images import (
     delete_image,
     get_file,
@@ -32,6 +33,7 @@ from app.routes.images import (
 from app.routes.metrics import get_metrics
 from app.routes.page import get_asset, get_page
 from app.routes.search import predict_image, search_by_address, search_by_body
+from app.routes.session import end_session, start_session
 from app.service import Service, open_service
 from app.settings import Settings
 
@@ -74,20 +76,24 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
             get_encoders,
             get_facets,
             get_status,
+            start_session,
+            end_session,
             live,
             ready,
             get_metrics,
-            create_static_files_router(
-                path="/schema/assets", directories=[swagger_assets()], include_in_schema=False
-            ),
+            documentation_assets(),
         ],
+        guards=[admit, require_plain_body],
+        state=State({"limiter": RateLimiter()}),
         dependencies={"service": Provide(provide_service, sync_to_thread=False)},
         lifespan=[lifespan],
         openapi_config=openapi_config(),
         plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(exception_to_problem_detail_map=problem_map()))],
         logging_config=None,  # the entry point's business
         request_max_body_size=settings.max_upload_bytes,
-        response_headers={"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"},
+        multipart_form_part_limit=MAX_PARTS,
+        before_send=[make_header_hook(settings)],
+        cors_config=cors_config(settings),
         compression_config=CompressionConfig(backend="gzip", exclude=SENT_AS_THEY_ARE),
     )
     app.asgi_handler = Edge(app.asgi_handler, deadline_s=settings.deadline_s)
@@ -99,27 +105,13 @@ def from_environment() -> Litestar:
     return create_app(Settings.from_env())
 
 
-def openapi_config() -> OpenAPIConfig:
-    """Describe the API; the page loads nothing from elsewhere, so that it works without a network."""
-    return OpenAPIConfig(
-        title="image-retrieval",
-        version=version("image-retrieval"),
-        description="Search a collection of pictures by words, by a picture, or by both.",
-        tags=[Tag("search"), Tag("images"), Tag("gallery"), Tag("health")],
-        path="/schema",
-        render_plugins=[
-            SwaggerRenderPlugin(
-                js_url="/schema/assets/swagger-ui-bundle.js",
-                css_url="/schema/assets/swagger-ui.css",
-                standalone_preset_js_url="/schema/assets/swagger-ui-standalone-preset.js",
-                favicon='<link rel="icon" href="data:,">',
-            ),
-            JsonRenderPlugin(),
-            YamlRenderPlugin(),
-        ],
+def cors_config(settings: Settings) -> CORSConfig | None:
+    """Let the pages of listed sites ask; without any, no page of another site reads an answer."""
+    if not settings.allowed_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(settings.allowed_origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["authorization", "content-type", "x-api-key"],
+        expose_headers=["retry-after", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"],
     )
-
-
-def swagger_assets() -> Path:
-    """Return the folder of Swagger UI's files, which a wheel brings along."""
-    return Path(str(files("swagger_ui"))) / "static"

@@ -34,8 +34,8 @@ Answer = TypeVar("Answer")
 class RunningService:
     """A service at an address; each thread that asks has a connection of its own, kept open."""
 
-    def __init__(self, url: str, *, timeout_s: float = 60.0) -> None:
-        """Take http://host:port, perhaps with a path below which the service lies.
+    def __init__(self, url: str, *, key: str | None = None, timeout_s: float = 60.0) -> None:
+        """Take http://host:port, perhaps with a path below which the service lies, and the key to send.
 
         Raises:
             EvaluationError: that is no address of this kind.
@@ -51,6 +51,7 @@ class RunningService:
         self._connection_kind = (
             http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         )
+        self._headers = {} if key is None else {"x-api-key": key}
         self._place = (parts.hostname, port, timeout_s)
         self._path = parts.path.rstrip("/")
         self._of_thread = threading.local()
@@ -97,14 +98,14 @@ class RunningService:
         connection = getattr(self._of_thread, "connection", None)
         if connection is not None:
             try:
-                return _exchange(connection, method, path, body)
+                return _exchange(connection, method, path, body, self._headers)
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
                 connection.close()
         host, port, timeout_s = self._place
         connection = self._connection_kind(host, port, timeout=timeout_s)
         self._of_thread.connection = connection
         self._open.append(connection)
-        return _exchange(connection, method, path, body)
+        return _exchange(connection, method, path, body, self._headers)
 
 
 def find_collection(service: RunningService, name: str | None, images: Path | None) -> CollectionAnswer:
@@ -231,9 +232,14 @@ def _id_by_content(photo: CaptionedPhoto, collection: CollectionAnswer) -> UUID 
 
 
 def _exchange(
-    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
 ) -> tuple[int, bytes]:
-    connection.request(method, path, body, {"content-type": "application/json"} if body else {})
+    kind = {"content-type": "application/json"} if body else {}
+    connection.request(method, path, body, {**headers, **kind})
     response = connection.getresponse()
     return response.status, response.read()
 

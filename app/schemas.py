@@ -104,13 +104,13 @@ class ActiveEncoder(Struct, frozen=True):
 class StatusAnswer(Struct, frozen=True):
     """What a page has to know before it asks: what is here, what this client may do, and the bounds.
 
-    writes: open to this client; to whoever has a key; or closed.
+    writes: open to this client, or to whoever has a key.
     """
 
     version: str
     images: int
     encoder: ActiveEncoder | None
-    writes: Literal["open", "key", "closed"]
+    writes: Literal["open", "key"]
     max_upload_bytes: int
     max_k: int
     max_text_chars: int

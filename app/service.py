@@ -17,7 +17,7 @@ from app.metrics import Metrics
 from app.request_record import current_request, note_steps
 from app.settings import Settings
 from app.tracing import Tracing, open_tracing
-from db.connection import Connection, Pool, make_pool
+from db.connection import Connection, Pool, make_pool, may_change
 from db.errors import EncoderMismatchError
 from db.gallery import EncoderRow, active_encoder
 from db.storing import claim_encoder
@@ -38,6 +38,8 @@ class Service:
 
     settings: Settings
     pool: Pool
+    """Searches and looks; its connections can change nothing."""
+    writing_pool: Pool
     encoder: Encoder
     texts: TextCache
     text_batches: MicroBatcher[str]
@@ -87,7 +89,7 @@ class Service:
         Raises:
             EncoderMismatchError: the gallery is another encoder's.
         """
-        async with self.pool.connection() as connection:
+        async with self.writing_pool.connection() as connection:
             return await claim(connection, self.encoder)
 
 
@@ -101,7 +103,7 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
         NotMigratedError, DatabaseUnsuitableError: the database is not ready.
     """
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(open_pool(settings))
+        pool, writing_pool = await stack.enter_async_context(open_service_pools(settings))
         async with pool.connection() as connection:
             active = await active_encoder(connection)
         if encoder is None:
@@ -131,6 +133,7 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
         yield Service(
             settings=settings,
             pool=pool,
+            writing_pool=writing_pool,
             encoder=encoder,
             texts=TextCache(
                 text_batches.encode,
@@ -152,14 +155,41 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
 
 @asynccontextmanager
 async def open_pool(settings: Settings) -> AsyncIterator[Pool]:
-    """Open the pool on a database that is ready: started, and of this program's schema."""
+    """Open a pool on a database that is ready: started, and of this program's schema."""
+    async with _checked(_make_pool(await ready_database(settings), settings, settings.pool_size)) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def open_service_pools(settings: Settings) -> AsyncIterator[tuple[Pool, Pool]]:
+    """Open the pool for questions, whose connections can change nothing, and the pool for changes."""
     database_url = await ready_database(settings)
-    pool = make_pool(
+    reading_url = settings.read_database_url or database_url
+    async with (
+        _checked(_make_pool(database_url, settings, settings.write_pool_size)) as writing,
+        _checked(_make_pool(reading_url, settings, settings.pool_size, reading=True)) as reading,
+    ):
+        async with reading.connection() as connection:
+            if await may_change(connection):
+                logger.warning(
+                    "searches run with the right to change the gallery, in read-only transactions:"
+                    " image-retrieval doctor tells how to take it from them"
+                )
+        yield reading, writing
+
+
+def _make_pool(database_url: str, settings: Settings, size: int, *, reading: bool = False) -> Pool:
+    return make_pool(
         database_url,
-        size=settings.pool_size,
+        size=size,
         timeout_s=settings.pool_timeout_s,
         statement_timeout_s=settings.statement_timeout_s,
+        reading=reading,
     )
+
+
+@asynccontextmanager
+async def _checked(pool: Pool) -> AsyncIterator[Pool]:
     async with pool:
         async with pool.connection() as connection:
             await require_newest_schema(connection)

@@ -4,6 +4,7 @@ Only entry points (app.cli, app.main, migrations/env.py) read the environment; a
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_type_hints
@@ -16,6 +17,9 @@ from app.errors import SettingsError
 from app.logs import LogFormat, LogLevel
 
 PREFIX = "IMAGE_RETRIEVAL_"
+LISTS = ("allowed_hosts", "allowed_origins")
+SECRETS = ("write_key", "api_key")
+ORIGIN = re.compile(r"https?://[\w.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?", flags=re.ASCII)
 
 
 def default_data_dir() -> Path:
@@ -34,6 +38,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     database_url: str | None = None
     """PostgreSQL to use, as a libpq URL; unset means the embedded one in the data folder."""
+    read_database_url: str | None = None
+    """The same for searches: a login that may only read, or a replica; unset: DATABASE_URL, less rights."""
     data_dir: Path = msgspec.field(default_factory=default_data_dir)
     """Folder of the embedded database, the uploads and the thumbnails."""
     model: str | None = None
@@ -47,9 +53,25 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """Port that `serve` listens on; 0 takes a free one."""
     write_key: str | None = None
-    """Key that uploads and deletions must send (x-api-key); unset allows them from this machine only."""
+    """A key that may write, beside those of `image-retrieval keys`; once set, this machine needs one too."""
+    open_reads: bool = True
+    """Whether anyone may ask questions and look at pictures; false: only with a key."""
+    loopback_writes: bool = True
+    """Whether this machine may write without a key while `host` is a loopback address; false for a proxy."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that the service goes by, comma-separated; unset: any, and at a loopback host this machine's."""
+    allowed_origins: tuple[str, ...] = ()
+    """Pages of other sites that may ask, comma-separated: https://example.org (CORS); unset: none."""
+    rate_per_address: Annotated[int, Meta(ge=0)] | None = None
+    """Requests a minute from one address without a key; 0: any; unset: 1200, and any at a loopback host."""
+    rate_per_key: Annotated[int, Meta(ge=0)] | None = None
+    """Requests a minute with one key; 0: any; unset: 6000, and any at a loopback host."""
+    api_key: str | None = None
+    """Key that this program itself sends to a running service (`evaluate --through api`)."""
     pool_size: Annotated[int, Meta(ge=1, le=1000)] = 8
-    """Most database connections that the service holds."""
+    """Most database connections that questions hold at once."""
+    write_pool_size: Annotated[int, Meta(ge=1, le=1000)] = 4
+    """Most database connections that uploads, deletions and looks at keys hold at once."""
     pool_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
     """Seconds that a request waits for a connection before a 503."""
     statement_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
@@ -95,10 +117,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             SettingsError: a value of the wrong type or range, or a variable of ours that names nothing.
         """
         environment = os.environ if environment is None else environment
-        found: dict[str, str] = {}
+        found: dict[str, str | list[str]] = {}
         for name, value in environment.items():
             if name.startswith(PREFIX) and value:
-                found[name.removeprefix(PREFIX).lower()] = value
+                field = name.removeprefix(PREFIX).lower()
+                found[field] = _listed(value) if field in LISTS else value
         if "database_url" in found:
             raise SettingsError(
                 f"{PREFIX}DATABASE_URL is not a setting; the database is named by DATABASE_URL"
@@ -111,9 +134,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             known = ", ".join(variable_of(name) for name in cls.__struct_fields__)
             raise SettingsError(f"no such setting: {names}. The settings are {known}")
         try:
-            return msgspec.convert(found, cls, strict=False, dec_hook=_path)
+            settings = msgspec.convert(found, cls, strict=False, dec_hook=_path)
         except msgspec.ValidationError as error:
             raise SettingsError(f"{_variable_in(str(error))}: {error}") from error
+        for origin in settings.allowed_origins:
+            if not ORIGIN.fullmatch(origin):
+                raise SettingsError(
+                    f"{variable_of('allowed_origins')}: {origin!r} is no origin such as https://example.org;"
+                    " each is listed by name, for * would open the gallery to every page that anybody visits"
+                )
+        return settings
 
     def replace(self, **changes: object) -> Self:
         """Return a copy with these fields changed; None leaves a field as it is."""
@@ -132,9 +162,11 @@ def describe(settings: Settings, environment: Mapping[str, str]) -> list[tuple[s
     rows: list[tuple[str, object, str]] = []
     for field in settings.__struct_fields__:
         value = getattr(settings, field)
-        if field == "write_key" and value is not None:
+        if field in SECRETS and value is not None:
             value = "(set)"
-        if field == "database_url" and value is not None:
+        if field in LISTS:
+            value = ",".join(value)
+        if field in ("database_url", "read_database_url") and value is not None:
             value = without_password(str(value))
         source = "environment" if environment.get(variable_of(field)) else "default"
         rows.append((variable_of(field), value, source))
@@ -146,6 +178,10 @@ def without_password(url: str) -> str:
     head, separator, rest = url.partition("://")
     credentials, at, place = rest.rpartition("@")
     return f"{head}{separator}{credentials.partition(':')[0]}{at}{place}"
+
+
+def _listed(value: str) -> list[str]:
+    return [part.strip().lower().rstrip("/") for part in value.split(",") if part.strip()]
 
 
 def _path(kind: type, value: object) -> object:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import psycopg
@@ -14,6 +15,9 @@ from db.errors import DatabaseUnsuitableError, NotMigratedError
 
 Connection = AsyncConnection[Any]
 
+READER = "image_retrieval_reader"
+"""The role that searches and changes nothing; migrations/sql/grant_reading_v1.sql."""
+
 MINIMUM_POSTGRESQL = 16
 # 0.8.2 mended CVE-2026-3172 (parallel HNSW build), 0.8.3 and 0.8.4 index damage under VACUUM
 MINIMUM_PGVECTOR = (0, 8, 4)
@@ -23,6 +27,8 @@ IDLE_IN_TRANSACTION_S = 60
 
 class Pool(AsyncConnectionPool[Connection]):
     """A pool that tries one connection itself as it opens: its workers would only log what is wrong."""
+
+    prepare: Callable[[Connection], Awaitable[None]]
 
     async def open(self, wait: bool = False, timeout: float = 30.0) -> None:  # noqa: ASYNC109
         """Open the pool.
@@ -34,7 +40,7 @@ class Pool(AsyncConnectionPool[Connection]):
         assert isinstance(self.conninfo, str)
         assert isinstance(self.kwargs, dict)
         async with await Connection.connect(self.conninfo, **self.kwargs) as connection:
-            await prepare_session(connection)
+            await self.prepare(connection)
         await super().open(wait, timeout)
 
     async def putconn(self, conn: Connection) -> None:
@@ -46,7 +52,12 @@ class Pool(AsyncConnectionPool[Connection]):
 
 
 def make_pool(
-    database_url: str, *, size: int = 4, timeout_s: float = 5.0, statement_timeout_s: float = 0.0
+    database_url: str,
+    *,
+    size: int = 4,
+    timeout_s: float = 5.0,
+    statement_timeout_s: float = 0.0,
+    reading: bool = False,
 ) -> Pool:
     """Return a closed pool; open it with `async with`.
 
@@ -55,12 +66,15 @@ def make_pool(
         size: most connections held at once.
         timeout_s: seconds to wait for a free connection before psycopg_pool.PoolTimeout.
         statement_timeout_s: seconds after which PostgreSQL gives up on a statement; 0 is never.
+        reading: its connections search and look, and change nothing.
     """
 
     async def configure(connection: Connection) -> None:
         await prepare_session(connection, statement_timeout_s=statement_timeout_s)
+        if reading:
+            await become_reader(connection)
 
-    return Pool(
+    pool = Pool(
         database_url,
         min_size=1,
         max_size=size,
@@ -70,6 +84,8 @@ def make_pool(
         check=_require_open,
         kwargs={"autocommit": True, "application_name": "image-retrieval"},
     )
+    pool.prepare = configure
+    return pool
 
 
 async def _require_open(connection: Connection) -> None:
@@ -109,6 +125,34 @@ async def prepare_session(connection: Connection, *, statement_timeout_s: float 
         SQL("set idle_in_transaction_session_timeout = {}").format(Literal(1000 * IDLE_IN_TRANSACTION_S))
     )
     await register_vector_async(connection)
+
+
+async def become_reader(connection: Connection) -> None:
+    """Give up, for this session, the right to change anything: as the role READER, if this login may take it.
+
+    Transactions are read-only besides, which holds where there is no such role too.
+    """
+    cursor = await connection.execute(
+        """
+        select pg_has_role(oid, 'set') and has_schema_privilege(oid, 'image_retrieval', 'usage')
+        from pg_roles
+        where rolname = %s
+        """,
+        (READER,),
+    )
+    row = await cursor.fetchone()
+    if row and row[0]:
+        await connection.execute(SQL("set role {}").format(Identifier(READER)))
+    await connection.execute("set default_transaction_read_only = on")
+
+
+async def may_change(connection: Connection) -> bool:
+    """Say whether the role of this session has the right to change the gallery."""
+    cursor = await connection.execute(
+        "select has_table_privilege('image_retrieval.images', 'insert, update, delete, truncate')"
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
 
 
 def require_versions(server_version: int, pgvector_version: str) -> None:

@@ -4,6 +4,7 @@
   x NothingIndexedError       the gallery has no active encoder yet: index something first
   x EncoderMismatchError      the gallery's vectors and this encoder do not belong together
   x CollectionConflictError   a collection of this name lives in another folder, or takes no uploads
+  x KeyConflictError          an API key of this name is there already
   x DatabaseUnsuitableError   PostgreSQL or pgvector is too old, or the extension cannot be had
   x NotMigratedError          the schema is not there, or of another revision than this program
 """
@@ -23,6 +24,10 @@ class EncoderMismatchError(GalleryError):
 
 class CollectionConflictError(GalleryError):
     """A collection of this name lives in another folder, or takes no uploads."""
+
+
+class KeyConflictError(GalleryError):
+    """An API key of this name is there already."""
 
 
 class DatabaseUnsuitableError(GalleryError):

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -158,4 +159,28 @@ image_embeddings = Table(
     Index("image_embeddings_image_id", "image_id"),
     postgresql_partition_by="LIST (encoder_id)",
     comment="Unit vectors: one partition an encoder, each with its own HNSW index",
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column(
+        "id",
+        Text,
+        primary_key=True,
+        comment="Part of the key that is no secret: it names the key in lists and logs",
+    ),
+    Column("name", Text, nullable=False, comment="Whose key it is; of those not revoked, each has its own"),
+    Column("scope", Text, nullable=False, comment="read, write (and read), admin (and both)"),
+    Column("secret_hash", LargeBinary, nullable=False, comment="SHA-256 of the whole key"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column(
+        "last_used_at",
+        DateTime(timezone=True),
+        comment="To the minute: it is noted once a minute at most",
+    ),
+    Column("revoked_at", DateTime(timezone=True), comment="From then on it is refused; null: it is good"),
+    CheckConstraint("scope in ('read', 'write', 'admin')"),
+    Index("api_keys_name", "name", unique=True, postgresql_where=text("revoked_at is null")),
+    comment="Keys that the HTTP service takes, as hashes; image-retrieval keys makes and revokes them",
 )

@@ -58,6 +58,11 @@ def check_checkpoint(directory: Path) -> Path:
             "give the folder that save_pretrained wrote or the hub client downloaded"
         )
     read_settings(directory / "config.json")
+    if (directory / "adapter_config.json").is_file():
+        raise EncoderUnavailableError(
+            f"{directory} holds an adapter (adapter_config.json), which would load another model by name; "
+            "merge the two (peft's merge_and_unload, then save_pretrained), and give that folder"
+        )
     present = {path.name for pattern in WEIGHTS for path in directory.glob(pattern)}
     if not present and any(directory.glob("*.bin")):
         raise EncoderUnavailableError(

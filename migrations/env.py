@@ -51,6 +51,8 @@ def prepare(connection: Connection) -> None:
     extension = connection.scalar(
         text("select extnamespace::regnamespace::text from pg_extension where extname = 'vector'")
     )
+    # a function may set hnsw.ef_search, and its owner need be no superuser, once pgvector's library is loaded
+    connection.execute(text(f"select '[1]'::{extension}.vector"))
     connection.execute(text(f"create schema if not exists {SCHEMA}"))
     connection.execute(text(f"set local search_path = {SCHEMA}, {extension}, pg_temp"))
 

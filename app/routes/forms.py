@@ -7,11 +7,17 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 from litestar import Request
-from litestar.datastructures import UploadFile
-from litestar.exceptions import HTTPException
+from litestar.connection import ASGIConnection
+from litestar.datastructures import FormMultiDict, UploadFile
+from litestar.exceptions import ClientException, HTTPException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 
-from app.errors import QuestionError
+from app.errors import CompressedBodyError, QuestionError, TooMuchError
+from app.limits import MAX_PARTS, check_fields, check_json
+
+PARSER_LIMIT = "Request Entity Too Large"
+"""What Litestar says, as a 400, when multipart's parser meets a limit of ours or of its own."""
 
 AnyRequest = Request[Any, Any, Any]
 JSON_ONLY = ("terms",)
@@ -25,6 +31,13 @@ class Picture:
 
     data: bytes
     name: str
+
+
+def require_plain_body(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Litestar guard of the whole application: raise CompressedBodyError for a body that is compressed."""
+    encoding = connection.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise CompressedBodyError(f"the body is compressed ({encoding[:40]}): send it as it is")
 
 
 async def read_body(
@@ -41,19 +54,14 @@ async def read_body(
     """
     content_type, _ = request.content_type
     if json and content_type == "application/json":
-        try:
-            read = msgspec.json.decode(await request.body(), type=fields)
-        except msgspec.MsgspecError as error:
-            raise QuestionError(f"the JSON body: {error}") from error
+        read = decode_json(await request.body(), fields)
         encoded: str | None = getattr(read, picture_field, None)
         return read, None if encoded is None else Picture(decode_base64(encoded), "the picture in the body")
     if content_type not in ("multipart/form-data", "application/x-www-form-urlencoded"):
-        wanted = "application/json or multipart/form-data" if json else "multipart/form-data"
-        raise HTTPException(
-            status_code=415,
-            detail=f"content type {content_type or 'none'}: send {wanted}",
+        raise _another_type(
+            content_type, "application/json or multipart/form-data" if json else "multipart/form-data"
         )
-    form = await request.form()
+    form = await _read_form(request)
     picture: Picture | None = None
     values: dict[str, Any] = {}
     for name, value in form.multi_items():
@@ -64,6 +72,54 @@ async def read_body(
         elif value != "":  # a browser sends an empty field for "not filled in"
             values.setdefault(name, []).append(value)
     return _convert(values, fields, picture_field), picture
+
+
+async def read_json(request: AnyRequest, fields: type[Fields]) -> Fields:
+    """Return the fields of a JSON body.
+
+    Raises:
+        QuestionError: a field is missing, unknown, or of the wrong type or range.
+        HTTPException: 415, a body of another type.
+    """
+    content_type, _ = request.content_type
+    if content_type != "application/json":
+        raise _another_type(content_type, "application/json")
+    return decode_json(await request.body(), fields)
+
+
+def _another_type(content_type: str, wanted: str) -> HTTPException:
+    return HTTPException(status_code=415, detail=f"content type {content_type or 'none'}: send {wanted}")
+
+
+def decode_json(body: bytes, fields: type[Fields]) -> Fields:
+    """Return what a JSON body holds.
+
+    Raises:
+        QuestionError: it is no JSON, or not of these fields; TooMuchError: it holds more than any question.
+    """
+    check_json(body)
+    try:
+        return msgspec.json.decode(body, type=fields)
+    except msgspec.MsgspecError as error:
+        raise QuestionError(f"the JSON body: {error}") from error
+    except RecursionError as error:
+        raise QuestionError("the JSON body is nested too deeply") from error
+
+
+async def _read_form(request: AnyRequest) -> FormMultiDict:
+    """Return a form's fields; what is wrong with the form itself is said as everything else is."""
+    if request.content_type[0] == "application/x-www-form-urlencoded":
+        check_fields(await request.body())
+    try:
+        return await request.form()
+    except ClientException as error:
+        if error.detail == PARSER_LIMIT:
+            raise TooMuchError(
+                f"the form has more than {MAX_PARTS} parts, or a part with headers beyond a few kilobytes"
+            ) from error
+        raise
+    except (UnicodeError, LookupError) as error:  # LookupError: a charset that does not exist
+        raise QuestionError(f"the form: a field is not text in the encoding it claims: {error}") from error
 
 
 def _convert(values: dict[str, list[str]], fields: type[Fields], picture_field: str) -> Fields:
@@ -106,7 +162,7 @@ def json_object(name: str, value: str) -> dict[str, Any]:
     """
     try:
         return msgspec.json.decode(value, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise QuestionError(f'{name} must be a JSON object such as {{"year": 2019}}: {error}') from error
 
 
@@ -125,19 +181,32 @@ def decode_base64(encoded: str, name: str = "image") -> bytes:
         raise QuestionError(f"{name} is neither base64 nor a data: URI of base64: {error}") from error
 
 
-def documented_body(fields: type[msgspec.Struct], picture_field: str, *, json: bool) -> type[Operation]:
-    """Return an Operation whose OpenAPI request body is what read_body reads into these fields."""
+def documented_body(
+    fields: type[msgspec.Struct], picture_field: str | None, *, json: bool
+) -> type[Operation]:
+    """Return an Operation whose OpenAPI request body is what read_body reads into these fields.
+
+    Without a field for a picture it is what read_json reads.
+    """
     (_,), components = msgspec.json.schema_components([fields])
-    properties = _inlined(components[fields.__name__]["properties"], components)
-    flat = {name: property for name, property in properties.items() if name not in JSON_ONLY}
-    form = {
-        "type": "object",
-        "properties": flat | {picture_field: {"type": "string", "format": "binary"}},
-        "additionalProperties": False,
-    }
-    content: dict[str, Any] = {"multipart/form-data": OpenAPIMediaType(schema=cast("Schema", form))}
+    schema = components[fields.__name__]
+    properties = _inlined(schema["properties"], components)
+    content: dict[str, Any] = {}
+    if picture_field is not None:
+        flat = {name: property for name, property in properties.items() if name not in JSON_ONLY}
+        form = {
+            "type": "object",
+            "properties": flat | {picture_field: {"type": "string", "format": "binary"}},
+            "additionalProperties": False,
+        }
+        content["multipart/form-data"] = OpenAPIMediaType(schema=cast("Schema", form))
     if json:
-        whole = {"type": "object", "properties": properties, "additionalProperties": False}
+        whole = {
+            "type": "object",
+            "properties": properties,
+            "required": schema.get("required", []),
+            "additionalProperties": False,
+        }
         content["application/json"] = OpenAPIMediaType(schema=cast("Schema", whole))
 
     @dataclass

@@ -91,13 +91,13 @@ async def get_status(request: AnyRequest, service: NamedDependency[Service]) -> 
     )
 
 
-@get("/livez", tags=["health"], operation_id="live")
+@get("/livez", tags=["health"], operation_id="live", opt={"scope": None})
 async def live() -> Health:
     """Answer while the process runs."""
     return Health("ok")
 
 
-@get("/readyz", tags=["health"], operation_id="ready")
+@get("/readyz", tags=["health"], operation_id="ready", opt={"scope": None})
 async def ready(service: NamedDependency[Service]) -> Health:
     """Answer 200 when questions can be answered: the database does, and the gallery is this encoder's.
 

@@ -5,15 +5,15 @@ from uuid import UUID
 from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery
 from litestar.response import File, Stream
 
 from app.answers import hit_answer
 from app.archive import zip_chunks
 from app.errors import ImageNotFoundError, UploadRefusedError
+from app.limits import check_attributes
 from app.pictures import find_picture, forget_thumbnail, thumbnail_path
-from app.routes.access import may_write
-from app.routes.forms import AnyRequest, documented_body, json_object, read_body
+from app.routes.forms import AnyRequest, documented_body, json_object, read_body, read_json
 from app.schemas import ImageAnswer, UploadRequest, ZipRequest, image_answer
 from app.search import DEFAULT_K, more_like
 from app.search_schemas import SimilarAnswer
@@ -83,15 +83,17 @@ async def get_similar(
     status_code=200,
     tags=["images"],
     operation_id="zipImages",
+    operation_class=documented_body(ZipRequest, None, json=True),
     responses={200: ResponseSpec(bytes, media_type="application/zip", description="The zip")},
     media_type="application/zip",
 )
-async def post_zip(data: JSONBody[ZipRequest], service: NamedDependency[Service]) -> Stream:
+async def post_zip(request: AnyRequest, service: NamedDependency[Service]) -> Stream:
     """Send up to 200 pictures' files as one zip; what is not there is named in missing.txt.
 
     404 if there is no picture of any of the ids.
     """
-    ids = list(dict.fromkeys(data.ids))
+    asked = await read_json(request, ZipRequest)
+    ids = list(dict.fromkeys(asked.ids))
     async with service.pool.connection() as connection:
         found = await find_images(connection, ids)
     if not found:
@@ -109,7 +111,7 @@ async def post_zip(data: JSONBody[ZipRequest], service: NamedDependency[Service]
     tags=["images"],
     operation_id="addImage",
     operation_class=documented_body(UploadRequest, "image", json=False),
-    guards=[may_write],
+    opt={"scope": "write"},
 )
 async def post_image(request: AnyRequest, service: NamedDependency[Service]) -> Response[ImageAnswer]:
     """Take a picture into the gallery: 201 if new, 200 if it was there; new captions replace the old."""
@@ -117,6 +119,7 @@ async def post_image(request: AnyRequest, service: NamedDependency[Service]) -> 
     if picture is None:
         raise UploadRefusedError("there is no picture: send it as a file in the field image")
     check_characters("collection", asked.collection)
+    check_attributes(asked.attributes)
     for caption in asked.captions:
         check_characters("a caption", caption)
     image, created = await add_image(
@@ -126,22 +129,22 @@ async def post_image(request: AnyRequest, service: NamedDependency[Service]) -> 
         attributes=asked.attributes or {},
         collection=asked.collection,
         encode_image=service.images.encode,
-        pool=service.pool,
+        pool=service.writing_pool,
         encoder_id=await service.encoder_id(),
         upload_dir=service.upload_dir,
         max_pixels=service.settings.max_pixels,
     )
-    async with service.pool.connection() as connection:
+    async with service.writing_pool.connection() as connection:  # a replica may not have heard of it yet
         captions = await captions_of(connection, image.id)
     return Response(image_answer(image, captions), status_code=201 if created else 200)
 
 
-@delete("/api/images/{image_id:uuid}", tags=["images"], operation_id="deleteImage", guards=[may_write])
+@delete("/api/images/{image_id:uuid}", tags=["images"], operation_id="deleteImage", opt={"scope": "write"})
 async def delete_image(image_id: FromPath[UUID], service: NamedDependency[Service]) -> None:
     """Forget a picture: row, captions, vectors, thumbnail, and its file if it was uploaded.
 
     Files of folders that were indexed in place are never touched.
     """
-    if not await remove_image(service.pool, image_id, service.upload_dir):
+    if not await remove_image(service.writing_pool, image_id, service.upload_dir):
         raise ImageNotFoundError(f"there is no picture {image_id} in the gallery")
     await forget_thumbnail(service, image_id)

@@ -50,13 +50,13 @@ class PageFile:
     media_type: str
 
 
-@get("/", include_in_schema=False)
+@get("/", include_in_schema=False, opt={"scope": None})
 async def get_page(request: AnyRequest) -> Response[bytes]:
     """Send the page."""
     return _answer(request, "index.html", PAGE_HEADERS)
 
 
-@get("/assets/{path:path}", include_in_schema=False)
+@get("/assets/{path:path}", include_in_schema=False, opt={"scope": None})
 async def get_asset(request: AnyRequest, path: FromPath[Path]) -> Response[bytes]:
     """Send a file of the page."""
     return _answer(request, str(path).lstrip("/"), {})

@@ -1,5 +1,6 @@
 """The service over a small gallery of plain colours, and a client for it."""
 
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -52,7 +53,7 @@ async def service(settings: Settings, encoder: FakeEncoder, folder: Path) -> Asy
         await index_folder(
             folder,
             encoder=encoder,
-            pool=service.pool,
+            pool=service.writing_pool,
             collection=None,
             captions={f"{colour}.png": [f"a {colour} picture", f"all {colour}"] for colour in COLOURS},
         )
@@ -60,12 +61,15 @@ async def service(settings: Settings, encoder: FakeEncoder, folder: Path) -> Asy
 
 
 @asynccontextmanager
-async def connect(settings: Settings, service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the service under these settings, as one on this machine."""
+async def connect(
+    settings: Settings, service: Service, *, address: str = "127.0.0.1", base_url: str = "http://127.0.0.1"
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the service under these settings, as one on this machine or at another address."""
     app = create_app(settings)
-    app.state.service = service  # what the lifespan does, which the transport leaves out
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+    # what the lifespan does, which the transport leaves out
+    app.state.service = dataclasses.replace(service, settings=settings)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 40_000))
+    async with httpx.AsyncClient(transport=transport, base_url=base_url) as client:
         yield client
 
 

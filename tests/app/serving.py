@@ -52,7 +52,7 @@ class Served:
     async def get(self, target: str, *headers: str) -> "Answer":
         wire = await self.connect()
         wire.send(
-            f"GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+            f"GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
             + "".join(h + "\r\n" for h in headers)
         )
         wire.send("\r\n")

@@ -38,7 +38,7 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 async def service(settings: Settings, encoder: HeldEncoder, folder: Path) -> AsyncIterator[Service]:
     async with open_service(settings, encoder) as service:
-        await index_folder(folder, encoder=encoder, pool=service.pool)
+        await index_folder(folder, encoder=encoder, pool=service.writing_pool)
         yield service
         encoder.free.set()
 
@@ -85,7 +85,7 @@ async def test_a_full_service_refuses_a_picture_before_its_body_comes(
 ) -> None:
     held = await hold(served, service, encoder, 3)
     wire = await served.connect()
-    wire.send(f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n")
+    wire.send(f"POST {path} HTTP/1.1\r\nhost: [::1]\r\ncontent-type: multipart/form-data; boundary=b\r\n")
     wire.send("content-length: 900000\r\n\r\n")
     started = time.perf_counter()
     assert (await wire.answer()).status == 503
@@ -106,7 +106,7 @@ async def test_a_picture_whose_body_came_while_the_service_filled_is_refused_bef
     monkeypatch.setattr("app.terms.decode_image", lambda *arguments, **_: decoded.append(arguments))
     body = form(picture("red"))
     wire = await served.connect()
-    wire.send("POST /api/search HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n")
+    wire.send("POST /api/search HTTP/1.1\r\nhost: [::1]\r\ncontent-type: multipart/form-data; boundary=b\r\n")
     wire.send(f"content-length: {len(body)}\r\n\r\n")
     wire.send(body[:50])
     await asyncio.sleep(0.1)
@@ -126,7 +126,9 @@ async def test_more_bodies_than_memory_is_for_are_refused(
     monkeypatch.setattr(service.admission, "max_body_bytes", 100_000)
     wires = [await served.connect() for _ in range(3)]
     for wire in wires:
-        wire.send("POST /api/search HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n")
+        wire.send(
+            "POST /api/search HTTP/1.1\r\nhost: [::1]\r\ncontent-type: multipart/form-data; boundary=b\r\n"
+        )
         wire.send("content-length: 900000\r\n\r\n" + "x" * 60_000)
     answers = [asyncio.create_task(wire.answer()) for wire in wires]
     done, _ = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED, timeout=5)
@@ -181,7 +183,7 @@ async def test_a_client_who_leaves_frees_its_connection_and_its_sql_within_a_sec
     with psycopg.connect(database_url) as lock:
         lock.execute(BLOCKED)
         wire = await served.connect()
-        wire.send("GET /api/search?text=red HTTP/1.1\r\nhost: x\r\n\r\n")
+        wire.send("GET /api/search?text=red HTTP/1.1\r\nhost: [::1]\r\n\r\n")
         await until(
             lambda: service.pool.get_stats()["pool_available"] < service.pool.get_stats()["pool_size"]
         )
@@ -197,7 +199,7 @@ async def test_a_client_who_leaves_before_its_turn_costs_no_forward_pass(
 ) -> None:
     held = await hold(served, service, encoder, 1)
     wire = await served.connect()
-    wire.send("GET /api/search?text=unheard HTTP/1.1\r\nhost: x\r\n\r\n")
+    wire.send("GET /api/search?text=unheard HTTP/1.1\r\nhost: [::1]\r\n\r\n")
     await until(lambda: service.admission.in_flight == 2)
     wire.leave()
     await until(lambda: service.admission.in_flight == 1, timeout_s=1)
@@ -213,7 +215,7 @@ async def test_a_thousand_who_leave_at_any_moment_leave_nothing_behind(
 
     async def come_and_go(number: int) -> None:
         wire = await served.connect()
-        wire.send(f"GET /api/search?text=red+{number} HTTP/1.1\r\nhost: x\r\n\r\n")
+        wire.send(f"GET /api/search?text=red+{number} HTTP/1.1\r\nhost: [::1]\r\n\r\n")
         await asyncio.sleep(number % 40 / 1000)
         wire.leave()
 
@@ -232,7 +234,9 @@ async def test_an_upload_that_is_given_up_leaves_no_lock_and_no_row_without_its_
     with psycopg.connect(database_url) as lock:
         lock.execute("lock table image_retrieval.image_embeddings in share mode")
         wire = await served.connect()
-        wire.send("POST /api/images HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n")
+        wire.send(
+            "POST /api/images HTTP/1.1\r\nhost: [::1]\r\ncontent-type: multipart/form-data; boundary=b\r\n"
+        )
         wire.send(f"content-length: {len(body)}\r\n\r\n")
         wire.send(body)
         await asyncio.sleep(0.4)

@@ -104,7 +104,7 @@ async def test_the_status_tells_what_is_here_and_the_bounds(
 
 @pytest.mark.parametrize(
     ("changes", "writes", "answered"),
-    [({}, "open", 201), ({"write_key": "k"}, "key", 403), ({"host": "0.0.0.0"}, "closed", 403)],
+    [({}, "open", 201), ({"write_key": "k"}, "key", 401), ({"host": "0.0.0.0"}, "key", 401)],
 )
 async def test_writes_are_what_the_status_says(
     service: Service, settings: Settings, changes: dict[str, Any], writes: str, answered: int

@@ -16,7 +16,7 @@ from app.service import Service, open_service
 from app.settings import Settings
 from tests.app.serving import HeldEncoder, Served, Wire, serving, until
 
-UPLOAD = "POST /api/search HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n"
+UPLOAD = "POST /api/search HTTP/1.1\r\nhost: [::1]\r\ncontent-type: multipart/form-data; boundary=b\r\n"
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def service(settings: Settings, encoder: HeldEncoder, folder: Path) -> Asy
     noise = np.random.default_rng(0).integers(0, 256, (2500, 3000, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "noise.bmp")  # 22 MB: more than sockets hold
     async with open_service(settings, encoder) as service:
-        await index_folder(folder, encoder=encoder, pool=service.pool)
+        await index_folder(folder, encoder=encoder, pool=service.writing_pool)
         yield service
 
 
@@ -67,7 +67,7 @@ async def cut_after(wire: Wire, data: str) -> tuple[float, bytes]:
 
 
 @pytest.mark.usefixtures("hurry")
-@pytest.mark.parametrize("before", ["", "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"])
+@pytest.mark.parametrize("before", ["", "GET /livez HTTP/1.1\r\nhost: [::1]\r\n\r\n"])
 async def test_a_head_that_drips_is_cut_off(served: Served, before: str) -> None:
     wire = await served.connect()
     if before:  # also the second one of a connection
@@ -82,7 +82,7 @@ async def test_a_head_that_drips_is_cut_off(served: Served, before: str) -> None
 @pytest.mark.usefixtures("hurry")
 async def test_empty_lines_between_requests_keep_no_connection_open(served: Served) -> None:
     wire = await served.connect()
-    wire.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+    wire.send("GET /livez HTTP/1.1\r\nhost: [::1]\r\n\r\n")
     await wire.answer()
     took, _ = await cut_after(wire, "\r\n" * 100)
     assert took < 1
@@ -109,7 +109,7 @@ async def test_a_body_that_drips_is_cut_off_and_its_request_ends(served: Served,
 @pytest.mark.usefixtures("hurry")
 async def test_a_body_that_nobody_reads_drips_no_longer_either(served: Served) -> None:
     wire = await served.connect()
-    wire.send("POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 900000\r\n\r\n")
+    wire.send("POST /nowhere HTTP/1.1\r\nhost: [::1]\r\ncontent-length: 900000\r\n\r\n")
     assert (await wire.answer()).status == 404
     took, said = await cut_after(wire, "x" * 100)
     assert took < 1
@@ -138,7 +138,7 @@ async def test_who_does_not_take_the_answer_is_cut_off(served: Served, service: 
     (noise,) = (hit["id"] for hit in hits if hit["uri"] == "noise.bmp")
     wire = await served.connect()
     wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    wire.send(f"GET /api/images/{noise}/file HTTP/1.1\r\nhost: x\r\n\r\n")
+    wire.send(f"GET /api/images/{noise}/file HTTP/1.1\r\nhost: [::1]\r\n\r\n")
     await until(lambda: service.admission.in_flight == 1)
     await until(lambda: service.admission.in_flight == 0, timeout_s=3)
     assert not served.server.server_state.connections
@@ -153,7 +153,7 @@ async def test_a_download_may_take_longer_than_the_deadline(
         assert isinstance(hits, list)
         (noise,) = (hit["id"] for hit in hits if hit["uri"] == "noise.bmp")
         wire = await served.connect()
-        wire.send(f"GET /api/images/{noise}/file HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        wire.send(f"GET /api/images/{noise}/file HTTP/1.1\r\nhost: [::1]\r\nconnection: close\r\n\r\n")
         received, started = 0, time.perf_counter()
         while chunk := await wire.reader.read(1 << 20):
             received += len(chunk)
@@ -177,7 +177,7 @@ async def test_the_longest_question_fits_into_an_address(served: Served, setting
 
 async def test_requests_sent_before_the_answer_are_answered_in_turn(served: Served) -> None:
     wire = await served.connect()
-    wire.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n")
+    wire.send("GET /livez HTTP/1.1\r\nhost: [::1]\r\n\r\nGET /nowhere HTTP/1.1\r\nhost: [::1]\r\n\r\n")
     assert [(await wire.answer()).status for _ in range(2)] == [200, 404]
 
 

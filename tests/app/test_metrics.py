@@ -76,7 +76,7 @@ async def test_batches_queues_the_cache_and_the_pool_are_told(client: Client) ->
 
 
 async def test_pictures_are_counted_with_and_without_vectors(client: Client, service: Service) -> None:
-    async with service.pool.connection() as connection:
+    async with service.writing_pool.connection() as connection:
         await connection.execute(
             "delete from image_embeddings where image_id in (select id from images order by id limit 3)"
         )

@@ -40,6 +40,7 @@ OBVIOUS = {
     "images": {"collection", "byte_size", "created_at"},
     "captions": {"image_id", "body"},
     "image_embeddings": {"encoder_id", "image_id"},
+    "api_keys": {"created_at"},
     "hit": {"rank", "image_id", "uri", "score", "captions"},
 }
 

@@ -1,0 +1,41 @@
+"""What every answer says besides itself: how far it may be trusted, and how much more may be asked."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from litestar.datastructures import MutableScopeHeaders
+
+from app.rate_limit import Allowance
+from app.settings import Settings
+
+NOTHING = "default-src 'none'; frame-ancestors 'none'"
+"""For answers that are no pages: whatever is in them, a browser loads and runs none of it."""
+
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": NOTHING,
+    "x-frame-options": "DENY",
+}
+
+
+def make_header_hook(settings: Settings) -> Callable[[Any, Any], Awaitable[None]]:
+    """Return Litestar's hook before anything is sent: what a handler has said itself is left as it is."""
+    who_may_embed = "cross-origin" if settings.allowed_origins else "same-origin"
+    usual = HEADERS | {"cross-origin-resource-policy": who_may_embed}
+
+    async def add_headers(message: Any, scope: Any) -> None:
+        if message["type"] != "http.response.start":
+            return
+        headers, state = MutableScopeHeaders.from_message(message), scope.get("state", {})
+        if policy := state.get("content_security_policy"):  # for what is no handler of ours
+            headers["content-security-policy"] = policy
+        for name, value in usual.items():
+            headers.setdefault(name, value)
+        allowance: Allowance | None = state.get("allowance")
+        if allowance is not None:
+            headers["ratelimit-limit"] = str(allowance.limit)
+            headers["ratelimit-remaining"] = str(allowance.remaining)
+            headers["ratelimit-reset"] = str(allowance.full_in_s)
+
+    return add_headers
