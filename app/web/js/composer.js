@@ -3,8 +3,9 @@
 import { attach } from "./attachments.js";
 import { balanceSlider } from "./balance.js";
 import { chip } from "./chips.js";
-import { fill, h, icon, iconButton } from "./dom.js";
+import { fill, h, iconButton } from "./dom.js";
 import { Draft, WORDS_KEY } from "./draft.js";
+import { filterPlace } from "./filter_place.js";
 import { notify } from "./notices.js";
 import { urlOf } from "./pictures.js";
 import { MOST_PARTS } from "./question.js";
@@ -31,8 +32,6 @@ export class Composer {
   constructor(options, draft = new Draft()) {
     this.options = options;
     this.draft = draft;
-    /** @type {ReturnType<typeof import("./filters.js").mountFilters> | null} */
-    this.filterBar = null;
     this.busy = false;
     /** @type {Set<Promise<void>>} pictures that are being made small */
     this.preparing = new Set();
@@ -51,14 +50,14 @@ export class Composer {
     });
     this.partButton = iconButton("add-part", t("words-to-part"), { onclick: () => this.#wordsToPart() });
     this.sendPlace = h("span", { class: "send-place" });
-    const open = () => this.#openFilters();
-    const opener = h(
-      "button",
-      { type: "button", class: "button filter-opener", onclick: open },
-      icon("filter"),
-      t("open-filters"),
+    this.voice = canListen() ? this.#voice() : null;
+    this.filters = filterPlace(
+      () => draft.filters,
+      (filters) => {
+        draft.filters = filters;
+        options.onFilters(filters);
+      },
     );
-    this.filters = h("div", { class: "filters" }, opener);
     this.element = h(
       "form",
       { class: "composer", novalidate: true, "aria-label": t("composer") },
@@ -69,7 +68,6 @@ export class Composer {
     );
     this.#listen();
     this.#showAll();
-    if (areSet(draft.filters)) this.#mountFilters();
   }
 
   /**
@@ -79,7 +77,7 @@ export class Composer {
   load(question) {
     this.draft.load(question);
     this.#showAll();
-    this.#showFilters();
+    this.filters.show();
   }
 
   /** Empty the box and the chips; filters stay. */
@@ -104,7 +102,7 @@ export class Composer {
   /** @param {Filters} filters */
   setFilters(filters) {
     this.draft.filters = filters;
-    this.#showFilters();
+    this.filters.show();
   }
 
   /**
@@ -121,28 +119,6 @@ export class Composer {
     this.box.focus({ preventScroll: true });
   }
 
-  #showFilters() {
-    if (this.filterBar) this.filterBar.update(this.draft.filters);
-    else if (areSet(this.draft.filters)) this.#mountFilters();
-  }
-
-  async #openFilters() {
-    await this.#mountFilters();
-    const opener = this.filters.querySelector("button");
-    opener?.focus();
-    opener?.click();
-  }
-
-  /** Put the filter bar, which is loaded only now, in the place of its button. */
-  async #mountFilters() {
-    const [{ mountFilters }] = await Promise.all([import("./filters.js"), sheet("views")]);
-    const onChange = (/** @type {Filters} */ filters) => {
-      this.draft.filters = filters;
-      this.options.onFilters(filters);
-    };
-    this.filterBar ??= mountFilters(this.filters, { value: this.draft.filters, onChange });
-  }
-
   #listen() {
     this.box.addEventListener("input", () =>
       this.draft.setText(this.box.value) ? this.#showParts() : this.#showWords(),
@@ -155,6 +131,7 @@ export class Composer {
   }
 
   async #ask() {
+    this.voice?.stop();
     await Promise.all(this.preparing);
     const { question } = this.draft;
     if (!question.parts.length) return this.focus();
@@ -244,18 +221,21 @@ export class Composer {
       { class: "composer-tools" },
       iconButton("attach", t("attach"), { onclick: () => files.click() }),
       files,
-      canListen() && voiceButton({ textBefore: () => this.draft.words.text, onText: (text) => this.#hear(text) }),
-      this.filters,
+      this.voice?.element,
+      this.filters.element,
       h("span", { class: "spacer" }),
       this.partButton,
       this.sendPlace,
     );
   }
 
-  /** @param {string} text */
-  #hear(text) {
-    this.draft.setText(text);
-    this.#showAll();
+  #voice() {
+    const textBefore = () => this.draft.words.text;
+    const onText = (/** @type {string} */ text) => {
+      this.draft.setText(text);
+      this.#showAll();
+    };
+    return voiceButton({ textBefore, onText });
   }
 
   #showSend() {
@@ -264,11 +244,6 @@ export class Composer {
     const stop = { class: "send", onclick: this.options.onStop };
     fill(this.sendPlace, this.busy ? iconButton("stop", t("stop"), stop) : iconButton("send", t("send"), send));
   }
-}
-
-/** @param {Filters} filters */
-function areSet({ sort, ...others }) {
-  return sort !== "relevance" || Object.values(others).some((value) => value !== null);
 }
 
 /**

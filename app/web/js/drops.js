@@ -1,6 +1,7 @@
 /** Pictures pasted anywhere, or dropped anywhere: files, or tiles dragged out of an answer. */
 
 import { h } from "./dom.js";
+import { notify } from "./notices.js";
 import { t } from "./strings.js";
 
 const OWN_PICTURE = /\/api\/images\/([0-9a-f-]{36})\//i;
@@ -40,6 +41,7 @@ export function listenForPictures({ isActive, onFiles, onImageId }) {
     const id = OWN_PICTURE.exec(event.dataTransfer?.getData("text/uri-list") ?? "")?.[1];
     if (id) onImageId(id);
     else if (files.length) onFiles(files);
+    else notify(t("drop-files"));
   });
 }
 

@@ -1,10 +1,7 @@
 /** What the page shows before the first question: what can be asked, and how. */
 
 import { h, icon } from "./dom.js";
-import { noFilters, textPart } from "./question.js";
 import { t } from "./strings.js";
-
-/** @typedef {import("./question.js").Question} Question */
 
 const EXAMPLES = [
   { lang: "en", text: "white boats at sea" },
@@ -17,7 +14,7 @@ const EXAMPLES = [
 
 /**
  * Return the empty state; an example asks itself.
- * @param {{images: number | null, onAsk: (question: Question) => void}} options
+ * @param {{images: number | null, onAsk: (words: string) => void}} options
  */
 export function emptyState({ images, onAsk }) {
   const example = (/** @type {{lang: string, text: string}} */ { lang, text }) =>
@@ -30,7 +27,7 @@ export function emptyState({ images, onAsk }) {
           type: "button",
           class: "example",
           lang,
-          onclick: () => onAsk({ parts: [textPart(text)], filters: noFilters() }),
+          onclick: () => onAsk(text),
         },
         icon("search"),
         text,

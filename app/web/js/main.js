@@ -11,7 +11,7 @@ import { listenForPictures } from "./drops.js";
 import { emptyState } from "./empty_state.js";
 import { showHeader } from "./header.js";
 import { currentPlace, goTo, keepPlaces, reveal, savePlace } from "./places.js";
-import { galleryPart, lessLike, moreLike, noFilters } from "./question.js";
+import { galleryPart, lessLike, moreLike, noFilters, textPart } from "./question.js";
 import { sheet } from "./sheets.js";
 import { recallShown } from "./shown.js";
 import { language, onLanguage, t } from "./strings.js";
@@ -78,14 +78,28 @@ async function showSize() {
   showState();
 }
 
+/** @param {string} words */
+function askInWords(words) {
+  ask({ parts: [textPart(words)], filters: composer.draft.filters });
+}
+
 /** @param {Question} question */
 async function ask(question) {
   savePlace();
+  adoptFilters(question);
   const answered = conversation.ask(question);
   const newest = conversation.views.at(-1)?.element;
   if (newest) reveal(newest);
   if (document.activeElement?.closest(".turn")) newest?.focus({ preventScroll: true }); // not left far above
   await answered;
+}
+
+/**
+ * Show the filters of the question that is being looked at, so that the next one keeps them.
+ * @param {Question} question
+ */
+function adoptFilters({ filters }) {
+  if (!composer.draft.parts.length) composer.setFilters(filters);
 }
 
 /** @param {Question} question */
@@ -167,8 +181,10 @@ async function arrive() {
   const { turn: id, place } = history.state ?? {};
   const question = questionIn(location.hash);
   showTitle(question ?? { parts: [] });
-  if (question) history.replaceState(history.state, "", addressOf(question)); // as this page writes it
-  if (question && !composer.draft.parts.length) composer.setFilters(question.filters);
+  if (question) {
+    history.replaceState(history.state, "", addressOf(question)); // as this page writes it
+    adoptFilters(question);
+  }
   const found =
     conversation.find(id) ?? conversation.views.findLast(({ turn }) => addressOf(turn.question) === location.hash);
   if (!question) {
@@ -205,7 +221,7 @@ async function clearHistory() {
   const words = { title: t("clear-title"), text: t("clear-text"), action: t("clear-history") };
   if (!(await confirmed(words))) return;
   await conversation.clear();
-  composer.clear();
+  composer.load({ parts: [], filters: noFilters() });
   history.replaceState(null, "", "#/");
   announce(t("cleared"));
   showState();
@@ -216,7 +232,7 @@ function showState() {
   composer.setBusy(conversation.asking !== null);
   if (selecting && !views.includes(selecting)) selection?.clear();
   byId("view-talk").classList.toggle("is-empty", views.length === 0);
-  fill(empty, views.length === 0 && emptyState({ images, onAsk: ask }));
+  fill(empty, views.length === 0 && emptyState({ images, onAsk: askInWords }));
 }
 
 function translate() {

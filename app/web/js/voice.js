@@ -15,7 +15,7 @@ export function canListen() {
 
 /**
  * Return a button that listens until the speaker pauses, or until it is pressed again. What is heard is added to the
- * text that there was.
+ * text that there was; after stop() nothing is heard any more.
  * @param {{textBefore: () => string, onText: (text: string) => void}} options
  */
 export function voiceButton({ textBefore, onText }) {
@@ -39,7 +39,7 @@ export function voiceButton({ textBefore, onText }) {
     show(true);
     announce(t("listening"));
   });
-  return button;
+  return { element: button, stop: () => listening?.abort() };
 }
 
 /** @returns {any} the browser's class; Chromium's and Safari's still has a prefix */

@@ -40,6 +40,7 @@ export const WORDS = {
   "open-filters": "Filters",
   "words-to-part": "Make the words a part of their own (Ctrl+Enter)",
   "drop-here": "Drop pictures to ask with them",
+  "drop-files": "Drop picture files, or pictures of an answer; links are not fetched.",
   attached: "{name} attached",
   added: "{name} added to the question",
   remove: "Remove {name}",

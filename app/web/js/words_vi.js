@@ -36,6 +36,7 @@ export const WORDS = {
   "open-filters": "Bộ lọc",
   "words-to-part": "Tách chữ thành một phần riêng (Ctrl+Enter)",
   "drop-here": "Thả ảnh vào để hỏi bằng ảnh",
+  "drop-files": "Hãy thả tệp ảnh, hoặc ảnh trong câu trả lời; trang không tải liên kết.",
   attached: "Đã đính kèm {name}",
   added: "Đã thêm {name} vào câu hỏi",
   remove: "Bỏ {name}",
