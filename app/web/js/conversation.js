@@ -1,21 +1,35 @@
 /** The conversation: its turns, one being asked at a time, kept in the history. */
 
-import { answerTurn, growAnswer } from "./asking.js";
 import { fill, h } from "./dom.js";
 import { HistoryError, forgetTurns, keepTurn, keptTurns } from "./history.js";
 import { notify } from "./notices.js";
 import { forgetUrls } from "./pictures.js";
+import { problemCard } from "./problems.js";
 import { t } from "./strings.js";
-import { TurnView, newTurn } from "./turn.js";
 
 /** @typedef {import("./question.js").Question} Question */
 /** @typedef {import("./turn.js").Turn} Turn */
+/** @typedef {import("./turn.js").TurnView} TurnView */
 /** @typedef {import("./turn.js").Room} Room */
 
 const SHOWN_AT_ONCE = 12;
 
+/** @type {Awaited<ReturnType<typeof fetchRooms>>} what shows a turn and gets it answered */
+let rooms;
+
+/** Load what shows a turn and gets it answered: nothing of it is needed before there is a question. */
+export async function prepareTurns() {
+  rooms ??= await fetchRooms();
+}
+
+async function fetchRooms() {
+  const [shown, asked] = await Promise.all([import("./turn.js"), import("./asking.js")]);
+  return { ...shown, ...asked };
+}
+
 /**
  * @typedef {object} Around what the page does when something happens in the conversation
+ * @property {(view: TurnView) => void} onStart a new turn stands at the end
  * @property {Room["actions"]} actions
  * @property {Room["onEdit"]} onEdit
  * @property {Room["onSelect"]} onSelect
@@ -45,7 +59,9 @@ export class Conversation {
   /** Show the turns that the browser has kept. */
   async restore() {
     const turns = await this.#survivingStorage(keptTurns);
-    this.earlier = (turns ?? []).map(interrupted);
+    if (!turns?.length) return;
+    await prepareTurns();
+    this.earlier = turns.map(interrupted);
     this.#showEarlier();
   }
 
@@ -53,11 +69,17 @@ export class Conversation {
    * Ask a question as a new turn, in place of one that is still being asked.
    * @param {Question} question
    */
-  ask(question) {
-    const view = this.#view(newTurn(question));
+  async ask(question) {
+    try {
+      await prepareTurns();
+    } catch (error) {
+      return this.#cannotAsk(question, error);
+    }
+    const view = this.#view(rooms.newTurn(question));
     this.views.push(view);
     this.element.append(view.element);
-    return this.#answer(view);
+    this.around.onStart(view);
+    await this.#answer(view);
   }
 
   /**
@@ -66,7 +88,7 @@ export class Conversation {
    * @param {Question} [question]
    */
   askAgain(view, question = view.turn.question) {
-    return this.#answer(this.#replace(view, newTurn(question, view.turn)));
+    return this.#answer(this.#replace(view, rooms.newTurn(question, view.turn)));
   }
 
   /** Stop asking; what has come so far stays. */
@@ -99,6 +121,21 @@ export class Conversation {
     this.around.onChange();
   }
 
+  /**
+   * Say that the service is gone, where an answer would be.
+   * @param {Question} question
+   * @param {unknown} error
+   */
+  #cannotAsk(question, error) {
+    const again = () => {
+      card.remove();
+      this.ask(question);
+    };
+    const on = { onRetry: again, onEdit: () => this.around.onEdit(question) };
+    const card = problemCard({ status: 0, title: "", detail: String(error) }, on);
+    this.element.append(card);
+  }
+
   /** @param {TurnView} view */
   async #answer(view) {
     this.stop();
@@ -107,7 +144,7 @@ export class Conversation {
     this.#markNewest();
     this.around.onAddress(view.turn);
     this.around.onChange();
-    await answerTurn(view, { signal: controller.signal, onUnderstood: () => this.around.onAddress(view.turn) });
+    await rooms.answerTurn(view, { signal: controller.signal, onUnderstood: () => this.around.onAddress(view.turn) });
     if (this.asking === controller) this.asking = null;
     this.around.onChange();
     await this.#keep(view);
@@ -115,7 +152,7 @@ export class Conversation {
 
   /** @param {TurnView} view */
   async #grow(view) {
-    await growAnswer(view);
+    await rooms.growAnswer(view);
     await this.#keep(view);
   }
 
@@ -127,7 +164,7 @@ export class Conversation {
   /** @param {Turn} turn */
   #view(turn) {
     const { actions, onEdit, onSelect } = this.around;
-    return new TurnView(turn, {
+    return new rooms.TurnView(turn, {
       actions,
       onEdit,
       onSelect,

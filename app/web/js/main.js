@@ -4,8 +4,7 @@ import { addressOf, questionIn } from "./address.js";
 import { announce } from "./announce.js";
 import { getJson } from "./api.js";
 import { Composer } from "./composer.js";
-import { Conversation } from "./conversation.js";
-import { confirmed } from "./dialogs.js";
+import { Conversation, prepareTurns } from "./conversation.js";
 import { byId, fill, h } from "./dom.js";
 import { listenForPictures } from "./drops.js";
 import { emptyState } from "./empty_state.js";
@@ -29,6 +28,7 @@ const empty = h("div", { class: "empty-place" });
 const bar = h("div", { hidden: true, dataset: { testid: "selection-bar" } });
 const conversation = new Conversation({
   actions: actionsOn,
+  onStart: showStart,
   onEdit: edit,
   onSelect: select,
   onAddress: showAddress,
@@ -64,12 +64,19 @@ async function start() {
   addEventListener("popstate", arrive);
   addEventListener("keydown", stopOnEscape);
   onLanguage(translate);
+  for (const sign of ["pointermove", "pointerdown", "keydown"]) addEventListener(sign, expectQuestion, { once: true });
+  if (questionIn(location.hash)) expectQuestion();
   showState();
   await showView();
   await conversation.restore();
   showState();
   await arrive();
   if (view === "talk" && matchMedia("(hover: hover)").matches) composer.focus(); // on a phone it would open the keyboard
+}
+
+/** Somebody is there, and may ask. */
+function expectQuestion() {
+  prepareTurns().catch(() => {}); // whoever asks will be told
 }
 
 /** Tell, before the first question, how many pictures there are to ask for. */
@@ -87,11 +94,13 @@ function askInWords(words) {
 async function ask(question) {
   savePlace();
   adoptFilters(question);
-  const answered = conversation.ask(question);
-  const newest = conversation.views.at(-1)?.element;
-  if (newest) reveal(newest);
-  if (document.activeElement?.closest(".turn")) newest?.focus({ preventScroll: true }); // not left far above
-  await answered;
+  await conversation.ask(question);
+}
+
+/** @param {TurnView} asked */
+function showStart({ element }) {
+  reveal(element);
+  if (document.activeElement?.closest(".turn")) element.focus({ preventScroll: true }); // not left far above
 }
 
 /**
@@ -219,6 +228,7 @@ function pickCollection(name) {
 
 async function clearHistory() {
   const words = { title: t("clear-title"), text: t("clear-text"), action: t("clear-history") };
+  const { confirmed } = await import("./dialogs.js");
   if (!(await confirmed(words))) return;
   await conversation.clear();
   composer.load({ parts: [], filters: noFilters() });
