@@ -20,7 +20,8 @@ from app.search_schemas import (
 )
 from app.service import Service
 from app.terms import Term
-from db.gallery import Embedding, Hit
+from db.gallery import Embedding
+from db.searching import Hit
 
 Value = TypeVar("Value")
 

@@ -303,7 +303,7 @@ def search(
     from app.search import search as answer_question
     from app.service import open_service
     from app.terms import words_and_picture
-    from db.gallery import Filters
+    from db.searching import Filters
 
     settings = Settings.from_env()
     terms = words_and_picture(

@@ -10,7 +10,7 @@ import psycopg
 import psycopg_pool
 
 from db.connection import Connection, Pool
-from db.gallery import Hit
+from db.searching import Hit
 
 K = 10
 TOLERANCE = 1e-6

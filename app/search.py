@@ -12,7 +12,8 @@ from app.errors import ImageNotFoundError, QuestionError
 from app.limits import MAX_NAME_CHARS, check_attributes
 from app.service import Service
 from app.terms import DEFAULT_ALPHA, Term, check_characters, check_terms, encode_terms, truncated_terms
-from db.gallery import Embedding, Filters, Hit, Sort, embeddings_of, search_images, similar_images
+from db.gallery import Embedding
+from db.searching import Filters, Hit, Sort, embeddings_of, search_images, similar_images
 
 DEFAULT_K = 5
 MAX_OFFSET = 100_000

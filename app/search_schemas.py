@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from app.search import DEFAULT_K, MAX_EXCLUDED
 from app.terms import DEFAULT_ALPHA, MAX_TERMS, MAX_WEIGHT, Kind
-from db.gallery import Sort
+from db.searching import Sort
 
 Moment = Annotated[
     str,

@@ -33,7 +33,7 @@ class GracefulServer(uvicorn.Server):
         if self.started and self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             place = f"[{host}]" if ":" in host else host
-            click.echo(f"serving on http://{place}:{port} (the API's page: /schema); Ctrl-C stops")
+            click.echo(f"serving on http://{place}:{port} (the API: /schema); Ctrl-C stops")
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         self._service.admission.stopping = True

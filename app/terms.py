@@ -19,7 +19,8 @@ from app.errors import ImageNotFoundError, QuestionError
 from app.pictures import find_picture
 from app.reading import HASHED_PX
 from app.service import Service
-from db.gallery import Embedding, embeddings_of
+from db.gallery import Embedding
+from db.searching import embeddings_of
 from embedding.images import decode_image
 
 Kind = Literal["text", "image", "image_id", "embedding"]

@@ -23,7 +23,7 @@ import numpy as np
 
 from db.connection import make_pool
 from db.embedded import start_embedded
-from db.gallery import search_images
+from db.searching import search_images
 from embedding.encoder import load_encoder
 
 SUBJECTS = (

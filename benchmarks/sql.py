@@ -21,7 +21,8 @@ from app.database import migrate
 from db.connection import Connection, make_pool
 from db.embedded import start_embedded
 from db.embedding_index import build_embedding_index
-from db.gallery import Caption, Embedding, Filters, ImageRow, search_images
+from db.gallery import Caption, Embedding, ImageRow
+from db.searching import Filters, search_images
 from db.storing import claim_collection, claim_encoder, image_id, store_images
 
 BATCH = 1000

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from psycopg.sql import SQL, Composed, Literal
 from psycopg.types.json import Jsonb
 
-from db.gallery import Embedding, Filters, Sort
+from db.gallery import Embedding
+from db.searching import Filters, Sort
 
 
 def receipt_sql(
@@ -18,7 +19,7 @@ def receipt_sql(
     sort: Sort = "relevance",
     exact: bool = False,
 ) -> str:
-    """Return a select of rank, image_id, uri and score; the arguments are those of db.gallery.search_images.
+    """Return a select of rank, image_id, uri and score; arguments as db.searching.search_images has them.
 
     No name in it needs a search_path, and whatever came from outside is a quoted value.
     """

@@ -20,7 +20,8 @@ from app.search_schemas import SimilarAnswer
 from app.service import Service
 from app.terms import Term, check_characters
 from app.uploads import add_image, remove_image
-from db.gallery import Caption, Filters, captions_of, find_image, find_images
+from db.gallery import Caption, captions_of, find_image, find_images
+from db.searching import Filters
 
 MEDIA_TYPES = {"jpeg": "image/jpeg", "mpo": "image/jpeg", "tiff": "image/tiff", "bmp": "image/bmp"}
 # a file that somebody else made: shown as the type that was decoded, never run as anything

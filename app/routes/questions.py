@@ -10,7 +10,8 @@ from app.routes.forms import Picture, decode_base64
 from app.search import Question
 from app.search_schemas import SearchRequest, TermRequest
 from app.terms import DEFAULT_ALPHA, Region, Term, words_and_picture
-from db.gallery import Embedding, Filters
+from db.gallery import Embedding
+from db.searching import Filters
 
 KINDS = ("text", "image", "image_id", "embedding")
 

@@ -16,7 +16,7 @@ from app.search import DEFAULT_K, Question, search
 from app.search_schemas import ReportedAnswer, ReportedHit, ReportedRequest, SearchAnswer, SearchRequest
 from app.service import Service
 from app.terms import DEFAULT_ALPHA, words_and_picture
-from db.gallery import Hit, Sort
+from db.searching import Hit, Sort
 
 REPORTED_K = 5
 REPORTED_PX = 1024

@@ -15,7 +15,7 @@ from app.index_recall import RecallSampler, recall
 from app.service import Service
 from app.settings import Settings
 from db.connection import Connection, Pool
-from db.gallery import Hit
+from db.searching import Hit
 from tests.app.conftest import connect, picture
 from tests.app.serving import until
 from tests.conftest import ROOT

@@ -15,18 +15,15 @@ from db.errors import CollectionConflictError, EncoderMismatchError
 from db.gallery import (
     Caption,
     Embedding,
-    Filters,
     ImageRow,
     active_encoder,
     captions_of,
-    embeddings_of,
     find_image,
     known_images,
     list_collections,
     list_encoders,
-    search_images,
-    similar_images,
 )
+from db.searching import Filters, embeddings_of, search_images, similar_images
 from db.storing import (
     claim_collection,
     claim_encoder,

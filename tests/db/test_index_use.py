@@ -113,6 +113,9 @@ def test_the_index_serves_a_plain_vector_literal(large: psycopg.Connection[Any],
         """select search_images(%(a)s::vector, 10, attributes => '{"even": true}')""",
         """select search_images(%(a)s::vector, 30, attributes => '{"keeps": ["10 %%"]}')""",  # in two steps
         "select search_images(%(a)s::vector, 10, skip => 20)",
+        "select search_images(%(a)s::vector, 10, exclude => '{00000000-0000-0000-0000-000000000007}')",
+        "select search_images(%(a)s::vector, 10, min_score => 0.9)",
+        "select search_images(%(a)s::vector, 10, sort => 'newest')",
         "select similar_images('00000000-0000-0000-0000-000000000007', 10)",
     ],
 )
@@ -215,3 +218,46 @@ def test_pages_follow_each_other(large_readonly: psycopg.Connection[Any], querie
     ]
     assert len({id_ for id_, _ in pages}) >= 198  # a page further down is looked for more widely
     assert len({id_ for id_, _ in pages} & {id_ for id_, _ in whole}) >= 198
+
+
+def found(
+    connection: psycopg.Connection[Any], query: Embedding, options: str, *arguments: object
+) -> set[Any]:
+    rows = connection.execute(
+        f"select image_id from search_images(%s::vector, {options})", (literal(query), *arguments)
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+@pytest.mark.parametrize("gone", [10, 150, 300])
+def test_leaving_out_the_nearest_costs_no_recall(
+    large_readonly: psycopg.Connection[Any], queries: Embedding, gone: int
+) -> None:
+    shares = []
+    for query in queries:
+        nearest = list(found(large_readonly, query, f"{gone}, exact => true"))
+        approximate = found(large_readonly, query, "20, exclude => %s", nearest)
+        exact = found(large_readonly, query, "20, exclude => %s, exact => true", nearest)
+        assert len(approximate) == 20
+        shares.append(len(approximate & exact) / 20)
+    assert np.mean(shares) >= 0.99
+
+
+@pytest.mark.parametrize("days", [1, 30, 300])
+def test_a_span_of_time_costs_neither_rows_nor_recall(
+    large: psycopg.Connection[Any], queries: Embedding, days: int
+) -> None:
+    large.execute(
+        "update images set taken_at = '2024-01-01'::timestamptz"
+        " + ('x' || right(id::text, 8))::bit(32)::integer * 7919 % 1000 * interval '1 day'"
+    )
+    large.execute("vacuum analyze images")
+    options = (
+        f"10, taken_from => '2024-03-01', taken_to => '2024-03-01'::timestamptz + interval '{days} days'"
+    )
+    shares = []
+    for query in queries:
+        approximate, exact = (found(large, query, options + end) for end in ("", ", exact => true"))
+        assert len(approximate) == len(exact) == 10
+        shares.append(len(approximate & exact) / 10)
+    assert np.mean(shares) >= 0.99
