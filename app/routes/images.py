@@ -17,12 +17,14 @@ from app.routes.forms import AnyRequest, documented_body, json_object, read_body
 from app.schemas import ImageAnswer, UploadRequest, ZipRequest, image_answer
 from app.search import DEFAULT_K, more_like
 from app.search_schemas import SimilarAnswer
+from app.sending import LocalFiles
 from app.service import Service
 from app.terms import Term, check_characters
 from app.uploads import add_image, remove_image
 from db.gallery import Caption, captions_of, find_image, find_images
 from db.searching import Filters
 
+LOCAL_FILES = LocalFiles()
 MEDIA_TYPES = {"jpeg": "image/jpeg", "mpo": "image/jpeg", "tiff": "image/tiff", "bmp": "image/bmp"}
 # a file that somebody else made: shown as the type that was decoded, never run as anything
 AS_A_PICTURE_ONLY = {
@@ -50,6 +52,7 @@ async def get_file(image_id: FromPath[UUID], service: NamedDependency[Service]) 
         filename=path.name,
         media_type=MEDIA_TYPES.get(image.format, f"image/{image.format}"),
         content_disposition_type="inline",
+        file_system=LOCAL_FILES,
         headers=AS_A_PICTURE_ONLY,
     )
 
@@ -61,6 +64,7 @@ async def get_thumbnail(image_id: FromPath[UUID], service: NamedDependency[Servi
         path=await thumbnail_path(service, image_id),
         media_type="image/jpeg",
         content_disposition_type="inline",
+        file_system=LOCAL_FILES,
         headers=AS_A_PICTURE_ONLY,
     )
 
