@@ -126,15 +126,15 @@ function dragSideways(field, value, onDrag) {
   /** @type {{x: number, from: number, moved: boolean} | null} */
   let drag = null;
   field.addEventListener("pointerdown", (event) => {
-    if (event.button === 0 && document.activeElement !== field)
-      drag = { x: event.clientX, from: value(), moved: false };
+    if (event.button !== 0 || document.activeElement === field) return;
+    drag = { x: event.clientX, from: value(), moved: false };
+    field.setPointerCapture(event.pointerId); // now: a quick hand is out of the field with its first move
   });
   field.addEventListener("mousedown", (event) => drag && event.preventDefault()); // a drag selects no digits
   field.addEventListener("pointermove", (event) => {
     if (!drag) return;
     const distance = event.clientX - drag.x;
     if (!drag.moved && Math.abs(distance) < DRAG_BEGINS_PX) return;
-    if (!drag.moved) field.setPointerCapture(event.pointerId);
     drag.moved = true;
     onDrag(drag.from + distance / PIXELS_FROM_NONE_TO_ALL);
   });

@@ -10,6 +10,7 @@ import { listenForPictures } from "./drops.js";
 import { emptyState } from "./empty_state.js";
 import { showHeader } from "./header.js";
 import { currentPlace, goTo, keepPlaces, reveal, savePlace } from "./places.js";
+import { problemCard } from "./problems.js";
 import { galleryPart, lessLike, moreLike, noFilters, textPart } from "./question.js";
 import { sheet } from "./sheets.js";
 import { recallShown } from "./shown.js";
@@ -214,9 +215,14 @@ async function showView() {
   for (const each of VIEWS) byId(`view-${each}`).hidden = each !== view;
   showHeader(view, { onClear: clearHistory });
   const place = byId(`view-${view}`);
-  if (view !== "talk") await sheet("rooms");
-  if (view === "upload") (await import("./upload.js")).mountUpload(place);
-  if (view === "collections") (await import("./collections.js")).mountCollections(place, { onPick: pickCollection });
+  try {
+    if (view !== "talk") await sheet("rooms");
+    if (view === "upload") (await import("./upload.js")).mountUpload(place);
+    if (view === "collections") (await import("./collections.js")).mountCollections(place, { onPick: pickCollection });
+  } catch (error) {
+    shown = "";
+    fill(place, problemCard({ status: 0, title: "", detail: String(error) }, { onRetry: showView, onEdit: showView }));
+  }
 }
 
 /** @param {string} name */

@@ -6,7 +6,7 @@ import { h } from "./dom.js";
 const loaded = new Map();
 
 /**
- * Load a style sheet, once; a room that cannot have it is shown without.
+ * Load a style sheet, once; a room that cannot have it is shown without, and the next one tries again.
  * @param {"views" | "rooms"} name
  * @returns {Promise<void>}
  */
@@ -16,7 +16,13 @@ export function sheet(name) {
   const loading = /** @type {Promise<void>} */ (
     new Promise((resolve) => {
       const done = () => resolve();
-      document.head.append(h("link", { rel: "stylesheet", href: `/assets/${name}.css`, onload: done, onerror: done }));
+      const failed = () => {
+        loaded.delete(name);
+        link.remove();
+        resolve();
+      };
+      const link = h("link", { rel: "stylesheet", href: `/assets/${name}.css`, onload: done, onerror: failed });
+      document.head.append(link);
     })
   );
   loaded.set(name, loading);
