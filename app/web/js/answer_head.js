@@ -3,11 +3,12 @@
 import { h } from "./dom.js";
 import { problemCard } from "./problems.js";
 import { prose } from "./prose.js";
+import { areSet } from "./question.js";
 import { t } from "./strings.js";
 
 /** @typedef {import("./dom.js").Child} Child */
 /** @typedef {import("./turn.js").Turn} Turn */
-/** @typedef {import("./problems.js").WaysOn} WaysOn */
+/** @typedef {import("./problems.js").WaysOn & {onUnfilter: () => void}} WaysOn */
 
 /**
  * Return the head of an answer in the state that it is in.
@@ -61,13 +62,14 @@ function folded(text) {
  * @param {Turn} turn
  * @param {WaysOn} on
  */
-function nothingFound(turn, { onEdit }) {
+function nothingFound(turn, { onEdit, onUnfilter }) {
+  const unfilter = areSet(turn.question.filters) && button("ask-unfiltered", onUnfilter);
   const words = turn.html ? h("div", { class: "prose" }, prose(turn.html)) : h("p", null, t("nothing-found"));
   return h(
     "div",
     { class: "problem calm", dataset: { testid: "no-results" } },
     words,
-    h("div", { class: "ways-on" }, button("edit-question", onEdit)),
+    h("div", { class: "ways-on" }, unfilter, button("edit-question", onEdit)),
   );
 }
 

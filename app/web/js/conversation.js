@@ -168,7 +168,7 @@ export class Conversation {
       actions,
       onEdit,
       onSelect,
-      onRetry: (view) => this.askAgain(view),
+      onRetry: (view, question) => this.askAgain(view, question),
       onWantMore: (view) => this.#grow(view),
     });
   }

@@ -1,6 +1,7 @@
 /** The place of the filter bar: a button until it is wanted, then the bar itself, which is loaded only then. */
 
 import { h, icon } from "./dom.js";
+import { areSet } from "./question.js";
 import { sheet } from "./sheets.js";
 import { t } from "./strings.js";
 
@@ -42,9 +43,4 @@ export function filterPlace(filters, onChange) {
 
   show();
   return { element, show };
-}
-
-/** @param {Filters} filters */
-function areSet({ sort, ...others }) {
-  return sort !== "relevance" || Object.values(others).some((value) => value !== null);
 }

@@ -181,6 +181,7 @@ function showAddress(turn) {
   if (address === location.hash) history.replaceState({ turn: turn.id }, "");
   else history.pushState({ turn: turn.id }, "", address);
   showTitle(turn.question);
+  adoptFilters(turn.question);
 }
 
 /** Show what the address says: a view, a question that is here already, or one to ask. */

@@ -35,6 +35,14 @@ export function noFilters() {
 }
 
 /**
+ * Tell whether filters leave anything out, or change the order.
+ * @param {Filters} filters
+ */
+export function areSet({ sort, ...others }) {
+  return sort !== "relevance" || Object.values(others).some((value) => value !== null);
+}
+
+/**
  * @param {string} text
  * @returns {TextPart}
  */

@@ -6,6 +6,7 @@ import { questionBubble } from "./bubble.js";
 import { copy } from "./copying.js";
 import { fill, h, icon } from "./dom.js";
 import { problemCard } from "./problems.js";
+import { noFilters } from "./question.js";
 import { Results } from "./results.js";
 import { sheet } from "./sheets.js";
 import { shownToggle } from "./shown.js";
@@ -36,7 +37,7 @@ import { formatNumber, t } from "./strings.js";
 /**
  * @typedef {object} Room what a turn asks of the conversation around it
  * @property {(turn: Turn) => Actions} actions
- * @property {(view: TurnView) => void} onRetry
+ * @property {(view: TurnView, question: Question) => void} onRetry the question is to be asked in this turn's place
  * @property {(question: Question) => void} onEdit
  * @property {(view: TurnView) => Promise<void>} onWantMore
  * @property {(view: TurnView, hit: Hit, range: boolean) => void} onSelect
@@ -97,7 +98,14 @@ export class TurnView {
     const { turn, room } = this;
     clearInterval(this.countdown);
     this.answer.setAttribute("aria-busy", String(turn.state === "asking"));
-    fill(this.head, answerHead(turn, { onRetry: () => room.onRetry(this), onEdit: () => room.onEdit(turn.question) }));
+    fill(
+      this.head,
+      answerHead(turn, {
+        onRetry: () => room.onRetry(this, turn.question),
+        onUnfilter: () => room.onRetry(this, { ...turn.question, filters: noFilters() }),
+        onEdit: () => room.onEdit(turn.question),
+      }),
+    );
     if (turn.state === "asking" && !turn.hits.length) this.results.wait();
     else if (turn.state !== "asking") this.results.settle();
     this.#showTools();

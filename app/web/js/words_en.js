@@ -94,6 +94,7 @@ export const WORDS = {
   "ask-again": "Ask again",
   failed: "The question could not be answered",
   found: { one: "{n} picture found", other: "{n} pictures found" },
+  "ask-unfiltered": "Ask without filters",
   "nothing-found": "No picture matches",
   "show-scores": "Scores",
   "show-slider": "Slider",

@@ -86,6 +86,7 @@ export const WORDS = {
   "ask-again": "Hỏi lại",
   failed: "Không trả lời được câu hỏi",
   found: { one: "Tìm thấy {n} ảnh", other: "Tìm thấy {n} ảnh" },
+  "ask-unfiltered": "Hỏi không dùng bộ lọc",
   "nothing-found": "Không có ảnh nào phù hợp",
   "show-scores": "Điểm",
   "show-slider": "Trình chiếu",
