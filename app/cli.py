@@ -338,11 +338,21 @@ def search(
 @main.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8000]")
-def serve(host: str | None, port: int | None) -> None:
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes, each with an encoder of its own.  [default: 1]"
+)
+@click.option("--socket", "descriptor", type=int, hidden=True, help="Serve on this open socket, as a worker.")
+def serve(host: str | None, port: int | None, workers: int | None, descriptor: int | None) -> None:
     """Serve the API and its page until Ctrl-C."""
+    settings = Settings.from_env().replace(host=host, port=port, workers=workers)
+    if settings.workers > 1 and descriptor is None:
+        from app.workers import run_workers
+
+        sys.exit(run_workers(settings))
+
     from app.server import run_server
 
-    run_server(Settings.from_env().replace(host=host, port=port))
+    run_server(settings, descriptor)
 
 
 @main.command()

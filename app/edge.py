@@ -21,6 +21,7 @@ from app.service import Service
 
 ALWAYS_ADMITTED = frozenset({"/livez", "/readyz", "/metrics"})
 """Asked by machines that must know how an overloaded service is; they cost little."""
+EVENTS = b"text/event-stream; charset=utf-8"
 GIVEN_UP_S = 0.5
 """Work that was cancelled has so long to end; then the answer goes out without it."""
 
@@ -108,6 +109,7 @@ class _Answer:
         self._send = send
         self.record = record
         self.clock: _Clock | None = None
+        self._streams_events = False
         self.complete = False
         self.dropped = False
 
@@ -116,6 +118,7 @@ class _Answer:
             return
         if message["type"] == "http.response.start":
             self.record.status = message["status"]
+            self._streams_events = (b"content-type", EVENTS) in message["headers"]
             message["headers"] = [*message["headers"], (b"x-request-id", self.record.id.encode())]
         if self.clock is not None:
             self.clock.wait()
@@ -125,12 +128,15 @@ class _Answer:
             self.clock.work()
 
     async def refuse(self, error: TryLaterError) -> None:
-        """Send a problem instead of what the application would have answered, unless that has begun."""
-        if self.record.status:
-            return  # the server closes a connection whose answer breaks off
+        """Send a problem instead of what was not answered yet, or as the last event of a stream."""
         self.dropped, self.clock = False, None
         status, headers, body = bare_problem(error)
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        if not self.record.status:
+            await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        elif self._streams_events:
+            body = b"event: error\ndata: " + body + b"\n\n"
+        else:
+            return  # the server closes a connection whose answer breaks off
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
+import psutil
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -63,6 +64,7 @@ class Metrics:
         self._pool = gauge("pool_connections", "Database connections, by what they do.", ["state"])
         self._pool_limit = gauge("pool_connections_limit", "The most of them.")
         self._pool_waiting = gauge("pool_waiting", "Requests that wait for a connection.")
+        self._memory = gauge("resident_memory_bytes", "Memory that the service holds.")
         self._pictures = gauge(
             "pictures", "Pictures with and without a vector, by encoder.", ["encoder", "vector"], same=True
         )
@@ -119,6 +121,7 @@ class Metrics:
         self._pool.labels("busy").set(pool["pool_size"] - pool["pool_available"])
         self._pool_limit.set(pool["pool_max"])
         self._pool_waiting.set(pool["requests_waiting"])
+        self._memory.set(psutil.Process().memory_info().rss)
 
     def set_pictures(self, total: int, encoded: Mapping[str, int]) -> None:
         """Take over how many pictures there are, and how many of them each encoder has seen."""

@@ -35,6 +35,11 @@ class GracefulServer(uvicorn.Server):
             place = f"[{host}]" if ":" in host else host
             click.echo(f"serving on http://{place}:{port} (the API: /schema); Ctrl-C stops")
 
+    def stop_without_parent(self) -> None:
+        """Stop as at SIGTERM: standard input has ended, and so has who started us."""
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        self.handle_exit(signal.SIGTERM, None)
+
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         self._service.admission.stopping = True
         if self._captured_signals == [signal.SIGTERM]:  # not for somebody who waits at a keyboard
@@ -42,8 +47,10 @@ class GracefulServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def run_server(settings: Settings) -> None:
+def run_server(settings: Settings, descriptor: int | None = None) -> None:
     """Serve until Ctrl-C or SIGTERM; requests under way are finished first.
+
+    descriptor is a bound socket to serve on, as one of several workers: it ends too when standard input does.
 
     The database and the encoder are opened before uvicorn starts, so that what is wrong is said plainly.
     Raises what open_service raises.
@@ -55,7 +62,7 @@ def run_server(settings: Settings) -> None:
     loop = uvicorn.Config("").get_loop_factory()
     with asyncio.Runner(loop_factory=loop) as runner:
         try:
-            runner.run(_serve(settings))
+            runner.run(_serve(settings, descriptor))
         except KeyboardInterrupt:
             logger.info("stopped")
 
@@ -72,11 +79,15 @@ def allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, descriptor: int | None) -> None:
     async with open_service(settings) as service:
         logger.info("encoder %s on %s", service.encoder.checkpoint, service.encoder.device)
         server = make_server(settings, service)
-        await server.serve()
+        if descriptor is None:
+            await server.serve()
+        else:
+            asyncio.get_running_loop().add_reader(sys.stdin, server.stop_without_parent)
+            await server.serve([socket(fileno=descriptor)])
         if not server.started:
             raise SystemExit(2)  # uvicorn has said why: the port is taken, say
 

@@ -13,7 +13,7 @@ from PIL import Image
 from app.admission import Admission
 from app.database import ready_database, require_newest_schema
 from app.index_recall import Ask, RecallSampler
-from app.metrics import Metrics
+from app.metrics import SHARED, Metrics
 from app.request_record import current_request, note_steps
 from app.settings import Settings
 from app.tracing import Tracing, open_tracing
@@ -26,6 +26,7 @@ from embedding.encoder import Encoder, load_encoder
 from embedding.text_cache import TextCache
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
+MEASURE_EVERY_S = 5.0
 BODIES_AT_ONCE = 16
 """Bodies of the largest size that may be held in memory together."""
 
@@ -83,6 +84,12 @@ class Service:
             pool=self.pool.get_stats(),
         )
 
+    async def keep_measuring(self) -> None:
+        """Bring them up to date for ever: another worker may be the one whose /metrics is asked."""
+        while True:
+            self.measure_load()
+            await asyncio.sleep(MEASURE_EVERY_S)
+
     async def encoder_id(self) -> int:
         """Return the id under which this encoder's vectors are stored; an empty gallery takes it as its own.
 
@@ -130,7 +137,7 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
         await stack.enter_async_context(images)
         recall = RecallSampler(pool, share=settings.recall_sample, on_recall=metrics.observe_recall)
         stack.push_async_callback(recall.close)
-        yield Service(
+        service = Service(
             settings=settings,
             pool=pool,
             writing_pool=writing_pool,
@@ -151,6 +158,10 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
             recall=recall,
             tracing=tracing,
         )
+        if SHARED:
+            measuring = asyncio.create_task(service.keep_measuring(), name="measure-load")
+            stack.callback(measuring.cancel)
+        yield service
 
 
 @asynccontextmanager

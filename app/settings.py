@@ -52,6 +52,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Address that `serve` listens on."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """Port that `serve` listens on; 0 takes a free one."""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Processes that serve, each with an encoder of its own."""
     write_key: str | None = None
     """A key that may write, beside those of `image-retrieval keys`; once set, this machine needs one too."""
     open_reads: bool = True

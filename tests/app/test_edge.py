@@ -162,6 +162,23 @@ async def test_the_deadline_ends_the_sql_too(served: Served, service: Service, d
     assert (await served.get("/api/search?text=red")).status == 200
 
 
+async def test_a_stream_that_meets_its_deadline_ends_with_an_error_event(
+    served: Served, database_url: str
+) -> None:
+    body = '{"text": "red", "language": "en"}'
+    head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    with psycopg.connect(database_url) as lock:
+        lock.execute(BLOCKED)
+        wire = await served.connect()
+        wire.send("POST /api/ask HTTP/1.1\r\nhost: x\r\n" + head + body)
+        answer = await wire.answer()
+    assert answer.status == 200
+    assert b"event: understood" in answer.body
+    last = answer.body[answer.body.rindex(b"event: ") :]
+    assert last.startswith(b"event: error")
+    assert b'"status":504' in last
+
+
 def unused(service: Service) -> bool:
     stats = service.pool.get_stats()
     return stats["pool_available"] == stats["pool_size"] and stats["requests_waiting"] == 0

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -163,3 +164,52 @@ def test_log_lines_hold_the_question_where_that_is_asked_for(start: Callable[...
     process.popen.wait(10)
     (line,) = (line for line in process.lines if "route=/api/search" in line)
     assert "question=s3cret words" in line
+
+
+def pids(process: Process) -> set[int]:
+    """Return the workers' process ids."""
+    return {child.pid for child in psutil.Process(process.popen.pid).children()}
+
+
+def total(process: Process, sample: str, label: str = "") -> float:
+    """Return a sample of /metrics, those with this label added up."""
+    lines = process.get("/metrics")[1].decode().splitlines()
+    wanted = [line for line in lines if re.match(rf"image_retrieval_{sample}\b", line) and label in line]
+    return sum(float(line.rpartition(" ")[2]) for line in wanted)
+
+
+def until(condition: Callable[[], bool], within_s: float) -> None:
+    ends = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+
+
+def test_workers_share_the_door_are_replaced_when_they_die_and_stop_together(
+    start: Callable[..., Process],
+) -> None:
+    process = start("--workers", "2", drain_s=0)
+    first = pids(process)
+    assert len(first) == 2
+    for _ in range(20):
+        assert process.get("/api/search?text=red")[0] == 200
+    # whoever answers tells of both
+    assert [total(process, "requests_total", "/api/search") for _ in range(5)] == [20] * 5
+    assert total(process, "requests_in_flight_limit") == 512
+
+    os.kill(min(first), signal.SIGKILL)
+    until(lambda: len(pids(process) - {min(first)}) == 2, within_s=30)
+    for _ in range(20):
+        assert process.get("/api/search?text=red")[0] == 200
+    assert "another takes its place" in "".join(process.lines)
+
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.popen.wait(20) == 0
+    assert not any(psutil.pid_exists(pid) for pid in first)
+
+
+def test_workers_do_not_outlive_who_started_them(start: Callable[..., Process]) -> None:
+    process = start("--workers", "2", drain_s=0)
+    workers = pids(process)
+    process.popen.kill()
+    until(lambda: not any(psutil.pid_exists(pid) for pid in workers), within_s=20)
