@@ -64,7 +64,7 @@ async def examine(settings: Settings) -> list[Finding]:
     """Return the findings of every check that could be made, in order."""
     try:
         database_url = await asyncio.to_thread(start_database, settings)
-        connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True)
+        connection = await Connection.connect(database_url, autocommit=True)
     except (psycopg.OperationalError, DatabaseUnsuitableError) as error:
         return [
             Finding("problem", "database", str(error).strip(), "start it, or correct DATABASE_URL"),

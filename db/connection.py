@@ -3,17 +3,17 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier, Literal
 from psycopg_pool import AsyncConnectionPool
 
 from db.errors import DatabaseUnsuitableError, NotMigratedError
-
-Connection = AsyncConnection[Any]
 
 READER = "image_retrieval_reader"
 """The role that searches and changes nothing; migrations/sql/grant_reading_v1.sql."""
@@ -23,6 +23,28 @@ MINIMUM_POSTGRESQL = 16
 MINIMUM_PGVECTOR = (0, 8, 4)
 # a session that stopped in the middle of a transaction lets go of its locks
 IDLE_IN_TRANSACTION_S = 60
+CANCEL_AGAIN_S = 0.1
+
+
+class Connection(AsyncConnection[Any]):
+    """psycopg's, but insistent: a statement whose caller was cancelled is cancelled until it has ended."""
+
+    async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ASYNC109
+        """Cancel the statement under way, again and again until the server answers, at most for timeout.
+
+        PostgreSQL forgets a cancellation that overtakes its statement, and psycopg asks once, then waits 5 s.
+        """
+        loop, answered = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self.pgconn.socket, answered.set)
+        try:
+            async with asyncio.timeout(timeout):
+                while self.pgconn.transaction_status == TransactionStatus.ACTIVE and not answered.is_set():
+                    await super().cancel_safe(timeout=timeout)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(CANCEL_AGAIN_S):
+                            await answered.wait()
+        finally:
+            loop.remove_reader(self.pgconn.socket)
 
 
 class Pool(AsyncConnectionPool[Connection]):
@@ -42,6 +64,20 @@ class Pool(AsyncConnectionPool[Connection]):
         async with await Connection.connect(self.conninfo, **self.kwargs) as connection:
             await self.prepare(connection)
         await super().open(wait, timeout)
+
+    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109
+        """Give a connection out, but not to a task that was cancelled while it waited.
+
+        Up to Python 3.11 asyncio's Condition may swallow a cancellation that comes with the connection.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled = task.cancelling()
+        connection = await super().getconn(timeout)
+        if task.cancelling() > cancelled:
+            await self.putconn(connection)
+            raise asyncio.CancelledError
+        return connection
 
     async def putconn(self, conn: Connection) -> None:
         """Take a connection back, also from a task that is cancelled in the midst of returning it.
@@ -80,6 +116,7 @@ def make_pool(
         max_size=size,
         timeout=timeout_s,
         open=False,
+        connection_class=Connection,
         configure=configure,
         check=_require_open,
         kwargs={"autocommit": True, "application_name": "image-retrieval"},

@@ -1,6 +1,7 @@
 """Every request ends in time, with a status that says why: real sockets, uvicorn and PostgreSQL."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -211,6 +212,26 @@ async def test_a_client_who_leaves_frees_its_connection_and_its_sql_within_a_sec
     await until(lambda: unused(service), timeout_s=1)
 
 
+async def test_many_who_leave_at_once_free_their_connections_and_their_sql_within_a_second(
+    served: Served, service: Service, database_url: str
+) -> None:
+    service.admission.max_in_flight = 64
+    chance = random.Random(1)
+
+    async def come_and_go(number: int) -> None:
+        wire = await served.connect()
+        wire.send(f"GET /api/search?text=red+{number} HTTP/1.1\r\nhost: x\r\n\r\n")
+        await asyncio.sleep(chance.uniform(0.005, 0.12))
+        wire.leave()
+
+    with psycopg.connect(database_url) as lock:
+        lock.execute(BLOCKED)
+        for start in range(0, 300, 12):  # three for each connection
+            await asyncio.gather(*(come_and_go(number) for number in range(start, start + 12)))
+            await idle(database_url, within_s=1)
+            await until(lambda: service.admission.in_flight == 0, timeout_s=1)
+
+
 async def test_a_client_who_leaves_before_its_turn_costs_no_forward_pass(
     served: Served, service: Service, encoder: HeldEncoder
 ) -> None:
@@ -258,7 +279,7 @@ async def test_an_upload_that_is_given_up_leaves_no_lock_and_no_row_without_its_
         wire.send(body)
         await asyncio.sleep(0.4)
         wire.leave()
-        await idle(database_url, within_s=0.9)
+        await idle(database_url, within_s=2)
         held = "select count(*) from pg_locks where locktype = 'advisory'"
         assert lock.execute(held).fetchone() == (0,)
     with psycopg.connect(database_url) as connection:
