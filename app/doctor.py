@@ -238,9 +238,7 @@ async def _searches(connection: Connection, settings: Settings) -> Finding:
     if settings.read_database_url is None:
         return await _reader(connection)
     try:
-        async with await psycopg.AsyncConnection.connect(
-            settings.read_database_url, autocommit=True
-        ) as other:
+        async with await Connection.connect(settings.read_database_url, autocommit=True) as other:
             return await _reader(other)
     except psycopg.OperationalError as error:
         remedy = "start it, or correct IMAGE_RETRIEVAL_READ_DATABASE_URL"

@@ -61,9 +61,9 @@ class Metrics:
         self._cache_hits = counter("text_cache_hits", "Texts whose embedding was there, or on its way.")
         self._cache_misses = counter("text_cache_misses", "Texts that had to be encoded.")
         self._cache_entries = gauge("text_cache_entries", "Embeddings of texts that are kept.")
-        self._pool = gauge("pool_connections", "Database connections, by what they do.", ["state"])
-        self._pool_limit = gauge("pool_connections_limit", "The most of them.")
-        self._pool_waiting = gauge("pool_waiting", "Requests that wait for a connection.")
+        self._pool = gauge("pool_connections", "Database connections, by what they do.", ["pool", "state"])
+        self._pool_limit = gauge("pool_connections_limit", "The most of them.", ["pool"])
+        self._pool_waiting = gauge("pool_waiting", "Requests that wait for a connection.", ["pool"])
         self._memory = gauge("resident_memory_bytes", "Memory that the service holds.")
         self._pictures = gauge(
             "pictures", "Pictures with and without a vector, by encoder.", ["encoder", "vector"], same=True
@@ -109,18 +109,19 @@ class Metrics:
         in_flight_limit: int,
         queued: Mapping[str, int],
         cached: int,
-        pool: Mapping[str, int],
+        pools: Mapping[str, Mapping[str, int]],
     ) -> None:
-        """Take over how busy the service is now; pool is what psycopg_pool's get_stats says."""
+        """Take over how busy the service is now; of each pool, what psycopg_pool's get_stats says."""
         self._in_flight.set(in_flight)
         self._in_flight_limit.set(in_flight_limit)
         for kind, depth in queued.items():
             self._queue_depth.labels(kind).set(depth)
         self._cache_entries.set(cached)
-        self._pool.labels("idle").set(pool["pool_available"])
-        self._pool.labels("busy").set(pool["pool_size"] - pool["pool_available"])
-        self._pool_limit.set(pool["pool_max"])
-        self._pool_waiting.set(pool["requests_waiting"])
+        for name, pool in pools.items():
+            self._pool.labels(name, "idle").set(pool["pool_available"])
+            self._pool.labels(name, "busy").set(pool["pool_size"] - pool["pool_available"])
+            self._pool_limit.labels(name).set(pool["pool_max"])
+            self._pool_waiting.labels(name).set(pool["requests_waiting"])
         self._memory.set(psutil.Process().memory_info().rss)
 
     def set_pictures(self, total: int, encoded: Mapping[str, int]) -> None:

@@ -81,7 +81,7 @@ class Service:
             in_flight_limit=self.admission.max_in_flight,
             queued={"text": self.text_batches.queued, "image": self.images.queued},
             cached=len(self.texts),
-            pool=self.pool.get_stats(),
+            pools={"reading": self.pool.get_stats(), "writing": self.writing_pool.get_stats()},
         )
 
     async def keep_measuring(self) -> None:

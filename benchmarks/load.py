@@ -143,7 +143,7 @@ async def measure_cancelled(data_dir: Path, _seconds: float) -> None:
                         break
                     await asyncio.sleep(0.02)
             idle_after = time.perf_counter() - ended
-            busy_pool = sample(metrics, 'pool_connections{state="busy"}')
+            busy_pool = sample(metrics, 'pool_connections{pool="reading",state="busy"}')
     figure = f"{busy}, {in_flight:.0f} in flight after {idle_after:.2f} s"
     held = (busy, in_flight, busy_pool) == ((0, 0), 0, 0) and idle_after <= 1
     report("1,000 given up: active, idle in transaction", figure, "none in ≤ 1 s", held=held)
@@ -157,7 +157,7 @@ def sample(metrics: bytes, name: str) -> float:
 
 async def measure_dripping(data_dir: Path, seconds: float) -> None:
     """1,000 sockets, half of them in their heads."""
-    upload = b"POST /api/search HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 900000\r\n\r\n"
+    upload = b"POST /api/search HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 900000\r\n\r\n"
 
     async def drip(asking: Client, number: int) -> float:
         reader, writer = await asking.connect()

@@ -44,7 +44,7 @@ async def asked(served: Served, text: str) -> Wire:
     body = json.dumps({"text": text, "k": 8})
     wire = await served.connect()
     wire.send(
-        "POST /api/ask HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\naccept-encoding: gzip\r\n"
+        "POST /api/ask HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\naccept-encoding: gzip\r\n"
     )
     wire.send(f"content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}")
     return wire

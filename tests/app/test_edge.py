@@ -171,7 +171,7 @@ async def test_a_stream_that_meets_its_deadline_ends_with_an_error_event(
     with psycopg.connect(database_url) as lock:
         lock.execute(BLOCKED)
         wire = await served.connect()
-        wire.send("POST /api/ask HTTP/1.1\r\nhost: x\r\n" + head + body)
+        wire.send("POST /api/ask HTTP/1.1\r\nhost: localhost\r\n" + head + body)
         answer = await wire.answer()
     assert answer.status == 200
     assert b"event: understood" in answer.body
@@ -220,7 +220,7 @@ async def test_many_who_leave_at_once_free_their_connections_and_their_sql_withi
 
     async def come_and_go(number: int) -> None:
         wire = await served.connect()
-        wire.send(f"GET /api/search?text=red+{number} HTTP/1.1\r\nhost: x\r\n\r\n")
+        wire.send(f"GET /api/search?text=red+{number} HTTP/1.1\r\nhost: localhost\r\n\r\n")
         await asyncio.sleep(chance.uniform(0.005, 0.12))
         wire.leave()
 

@@ -70,8 +70,8 @@ async def test_batches_queues_the_cache_and_the_pool_are_told(client: Client) ->
     assert samples["queue_depth", "text"] == samples["queue_depth", "image"] == 0
     assert (samples["text_cache_misses_total",], samples["text_cache_hits_total",]) == (1, 1)
     assert samples["text_cache_entries",] == 1
-    assert samples["pool_connections", "idle"] >= 1
-    assert (samples["pool_connections_limit",], samples["pool_waiting",]) == (8, 0)
+    assert samples["pool_connections", "reading", "idle"] >= 1
+    assert (samples["pool_connections_limit", "reading"], samples["pool_waiting", "reading"]) == (8, 0)
     assert (samples["requests_in_flight",], samples["requests_in_flight_limit",]) == (0, 256)
 
 
