@@ -29,7 +29,7 @@ def encoder() -> HeldEncoder:
 @pytest.fixture
 async def service(settings: Settings, encoder: HeldEncoder, folder: Path) -> AsyncIterator[Service]:
     async with open_service(settings.replace(recall_sample=0.0, text_cache_size=0), encoder) as service:
-        await index_folder(folder, encoder=encoder, pool=service.pool)
+        await index_folder(folder, encoder=encoder, pool=service.writing_pool)
         yield service
         encoder.free.set()
 
@@ -44,7 +44,8 @@ async def asked(served: Served, text: str) -> Wire:
     body = json.dumps({"text": text, "k": 8})
     wire = await served.connect()
     wire.send(
-        "POST /api/ask HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\naccept-encoding: gzip\r\n"
+        "POST /api/ask HTTP/1.1\r\nhost: localhost\r\naccept-encoding: gzip\r\n"
+        "content-type: application/json\r\n"
     )
     wire.send(f"content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}")
     return wire
