@@ -3,6 +3,7 @@
 import { getJson } from "./api.js";
 import { fill, h, icon } from "./dom.js";
 import { formatPercent } from "./formats.js";
+import { roomTrouble } from "./room_trouble.js";
 import { t } from "./strings.js";
 import "./strings_rooms.js";
 
@@ -21,7 +22,7 @@ export async function mountCollections(container, { onPick }) {
   clearTimeout(timer);
   const total = h("p", { class: "room-lead" });
   const list = h("ul", { class: "collections" });
-  const trouble = h("div", { role: "alert" });
+  const trouble = h("div");
   fill(container, h("h1", null, t("collections-title")), total, trouble, list);
   /** @type {Map<string, ReturnType<typeof card>>} */
   const cards = new Map();
@@ -36,10 +37,9 @@ export async function mountCollections(container, { onPick }) {
       fill(trouble);
       show(collections);
       if (collections.some(isUnfinished)) later();
-    } catch {
+    } catch (error) {
       total.textContent = "";
-      const retry = h("button", { type: "button", class: "button", onclick: refresh }, t("try-again"));
-      fill(trouble, h("div", { class: "room-error" }, h("p", null, t("rooms-unreachable")), retry));
+      fill(trouble, roomTrouble(error, refresh));
     }
   }
 

@@ -27,8 +27,8 @@ const SORTS = /** @type {const} */ (["relevance", "newest", "oldest"]);
  */
 export function mountFilters(container, { value: given = {}, onChange }) {
   let value = { ...NO_FILTERS, ...given };
-  /** @type {string | null | undefined} whose facets the panel shows; undefined before the first */
-  let shown;
+  /** @type {{of: string | null, collections: {name: string, images: number}[], facets: Facets} | null} */
+  let offered = null;
 
   const chips = h("div", { class: "filter-chips" });
   const panel = h("div", {
@@ -72,8 +72,9 @@ export function mountFilters(container, { value: given = {}, onChange }) {
     value = { ...NO_FILTERS, ...next };
     select(sort).value = value.sort;
     showChips();
-    shown = undefined;
-    if (!panel.hidden) showPanel();
+    if (panel.hidden) return;
+    if (offered?.of === value.collection) showPanel();
+    else load();
   }
 
   /** @param {Partial<Filters>} part */
@@ -81,13 +82,13 @@ export function mountFilters(container, { value: given = {}, onChange }) {
     value = { ...value, ...part };
     showChips();
     onChange({ ...value });
-    if (!panel.hidden && value.collection !== shown) showPanel();
+    if (!panel.hidden && "collection" in part) load();
   }
 
   function toggle() {
     panel.hidden = !panel.hidden;
     opener.setAttribute("aria-expanded", String(!panel.hidden));
-    if (!panel.hidden && shown !== value.collection) showPanel();
+    if (!panel.hidden) load(); // the gallery may have grown since
   }
 
   function showChips() {
@@ -119,20 +120,26 @@ export function mountFilters(container, { value: given = {}, onChange }) {
     );
   }
 
-  async function showPanel() {
-    const wanted = value.collection;
-    shown = wanted;
+  async function load() {
+    const of = value.collection;
     panel.setAttribute("aria-busy", "true");
     try {
-      const query = wanted === null ? "" : `?collection=${encodeURIComponent(wanted)}`;
+      const query = of === null ? "" : `?collection=${encodeURIComponent(of)}`;
       const [collections, facets] = await Promise.all([getJson("/api/collections"), getJson(`/api/facets${query}`)]);
-      if (wanted === value.collection) keepingFocus(panel, () => fill(panel, fields(collections, facets)));
+      if (of !== value.collection) return; // another is being loaded already
+      offered = { of, collections, facets };
+      showPanel();
     } catch {
-      shown = undefined;
-      const retry = h("button", { type: "button", class: "button", onclick: showPanel }, t("try-again"));
+      const retry = h("button", { type: "button", class: "button", onclick: load }, t("try-again"));
       fill(panel, h("p", { role: "alert" }, t("filters-unreachable")), retry);
     }
     panel.setAttribute("aria-busy", "false");
+  }
+
+  function showPanel() {
+    if (offered === null) return;
+    const { collections, facets } = offered;
+    keepingFocus(panel, () => fill(panel, fields(collections, facets)));
   }
 
   /**

@@ -1,6 +1,6 @@
 /**
- * Modal dialogs: the page behind is out of reach, Tab goes round inside, Esc closes the topmost, and the focus
- * goes back to where it was.
+ * Modal dialogs: the page behind is out of reach, Tab goes round inside, Esc closes the topmost. The browser itself
+ * gives the focus back to where it was.
  */
 
 import { h } from "./dom.js";
@@ -18,16 +18,11 @@ const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex=
  * @returns {HTMLDialogElement} close it with its own close()
  */
 export function openModal(className, label, children, onClose) {
-  const opener = document.activeElement;
   const attributes = { class: `modal ${className}`, role: "dialog", "aria-modal": true, "aria-label": label };
   const dialog = h("dialog", attributes, ...children);
   dialog.addEventListener("keydown", (event) => onKey(dialog, event));
-  dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close(); // the backdrop
-  });
   dialog.addEventListener("close", () => {
     dialog.remove();
-    if (opener instanceof HTMLElement && opener.isConnected) opener.focus({ preventScroll: true });
     onClose?.();
   });
   document.body.append(dialog);

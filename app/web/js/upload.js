@@ -2,13 +2,14 @@
 
 import { announce } from "./announce.js";
 import { getJson } from "./api.js";
-import { fill, h, icon } from "./dom.js";
-import { formatBytes } from "./formats.js";
-import { pairsField } from "./pairs_field.js";
+import { fill, h } from "./dom.js";
+import { dropZone } from "./drop_zone.js";
+import { roomTrouble } from "./room_trouble.js";
 import { t } from "./strings.js";
 import "./strings_rooms.js";
 import { UploadQueue, isAboutKey, isUnderWay } from "./upload_queue.js";
 import { uploadRow } from "./upload_row.js";
+import { uploadSettings } from "./upload_settings.js";
 
 /** @typedef {import("./upload_queue.js").Item} Item */
 
@@ -30,15 +31,12 @@ export async function mountUpload(container) {
     const [status, collections] = await Promise.all([getJson("/api/status"), getJson("/api/collections")]);
     queue.limit = status.max_upload_bytes;
     queue.recheck();
-    if (status.writes === "closed") fill(body, h("p", { class: "room-note" }, t("upload-closed")));
-    else showForm(body, status, collections);
-  } catch {
-    const retry = h(
-      "button",
-      { type: "button", class: "button", onclick: () => mountUpload(container) },
-      t("try-again"),
+    showForm(body, status, collections);
+  } catch (error) {
+    fill(
+      body,
+      roomTrouble(error, () => mountUpload(container)),
     );
-    fill(body, h("div", { class: "room-error", role: "alert" }, h("p", null, t("rooms-unreachable")), retry));
   }
 }
 
@@ -50,39 +48,18 @@ export async function mountUpload(container) {
 function showForm(body, status, collections) {
   const list = h("ul", { class: "upload-list", "aria-label": t("upload-list") });
   const bar = h("div", { class: "upload-bar", role: "region", "aria-label": t("upload-bar") });
-  const key = keyField();
+  const uploads = collections.filter((each) => each.kind === "uploads").map((each) => each.name);
+  const settings = uploadSettings(queue, { collections: uploads, keyNeeded: status.writes === "key" });
   /** @type {Map<Item, {row: HTMLElement, update: () => void}>} */
   const rows = new Map();
 
   queue.onChange = (item) => {
     if (item === null) showList();
     else rows.get(item)?.update();
-    if (isAboutKey(item?.error ?? null)) askForKey();
+    if (isAboutKey(item?.error ?? null)) settings.askForKey();
     showBar();
   };
-  const uploads = collections.filter((each) => each.kind === "uploads").map((each) => each.name);
-  const everywhere = pairsField(t("upload-attributes-all"), queue.attributes, (pairs) => {
-    queue.attributes = pairs;
-  });
-  fill(
-    body,
-    dropZone(status.max_upload_bytes),
-    h(
-      "div",
-      { class: "upload-settings" },
-      collectionField(uploads),
-      key.field,
-      h(
-        "details",
-        { class: "upload-everywhere", open: queue.attributes.length > 0 },
-        h("summary", null, t("upload-attributes-all")),
-        everywhere,
-      ),
-    ),
-    list,
-    bar,
-  );
-  key.field.hidden = status.writes !== "key";
+  fill(body, dropZone(status.max_upload_bytes, take), settings.element, list, bar);
   showList();
   showBar();
 
@@ -118,16 +95,9 @@ function showForm(body, status, collections) {
   }
 
   function send() {
-    if (!queue.collection.trim()) return body.querySelector("input")?.focus();
-    if (!key.field.hidden && !queue.key) return key.input.focus();
+    if (!settings.areFilledIn()) return;
     queue.start();
     announce(t("upload-started"));
-  }
-
-  function askForKey() {
-    key.field.hidden = false;
-    key.input.setAttribute("aria-invalid", "true");
-    key.input.focus();
   }
 }
 
@@ -150,46 +120,6 @@ function barButton(act, words, onclick, look = "") {
   return h("button", { type: "button", class: `button ${look}`.trim(), dataset: { act }, onclick }, words);
 }
 
-/** @param {number} limit */
-function dropZone(limit) {
-  const picker = h("input", {
-    type: "file",
-    id: "upload-files",
-    hidden: true,
-    multiple: true,
-    accept: "image/*",
-    onchange: () => {
-      take(picker.files ?? []);
-      picker.value = ""; // so that the same file can be chosen again
-    },
-  });
-  const zone = h(
-    "div",
-    { class: "drop-zone" },
-    icon("upload"),
-    h("p", { class: "drop-words" }, t("upload-drop")),
-    picker,
-    h("button", { type: "button", class: "button primary", onclick: () => picker.click() }, t("upload-choose")),
-    h("p", { class: "drop-limits" }, t("upload-limits", { limit: formatBytes(limit) })),
-  );
-  for (const over of ["dragenter", "dragover"]) {
-    zone.addEventListener(over, (event) => {
-      event.preventDefault();
-      zone.dataset.over = "";
-    });
-  }
-  zone.addEventListener("dragleave", (event) => {
-    if (!(event.relatedTarget instanceof Node && zone.contains(event.relatedTarget))) delete zone.dataset.over;
-  });
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
-    event.stopPropagation(); // the conversation takes drops too
-    delete zone.dataset.over;
-    take(event.dataTransfer?.files ?? []);
-  });
-  return zone;
-}
-
 /** @param {Iterable<File>} files */
 function take(files) {
   const before = queue.items.length;
@@ -200,40 +130,4 @@ function take(files) {
       .filter(Boolean)
       .join(" "),
   );
-}
-
-/** @param {string[]} names */
-function collectionField(names) {
-  const input = h("input", {
-    class: "field",
-    value: queue.collection,
-    list: "upload-collections",
-    maxlength: 200,
-    required: true,
-    oninput: () => {
-      queue.collection = input.value;
-    },
-  });
-  const options = h(
-    "datalist",
-    { id: "upload-collections" },
-    names.map((name) => h("option", { value: name })),
-  );
-  return h("label", { class: "room-field" }, h("span", null, t("upload-collection")), input, options);
-}
-
-function keyField() {
-  const input = h("input", {
-    type: "password",
-    class: "field",
-    value: queue.key,
-    autocomplete: "off",
-    "aria-describedby": "upload-key-note",
-    oninput: () => {
-      queue.key = input.value.trim();
-      input.removeAttribute("aria-invalid");
-    },
-  });
-  const note = h("span", { class: "room-hint", id: "upload-key-note" }, t("upload-key-note"));
-  return { input, field: h("label", { class: "room-field" }, h("span", null, t("upload-key")), input, note) };
 }
