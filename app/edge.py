@@ -14,13 +14,14 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
 from app.admission import Admission
-from app.errors import DeadlineError, StoppingError, TryLaterError, bare_problem
+from app.errors import DeadlineError, SilentError, StoppingError, TryLaterError, bare_problem
 from app.logs import log_request
 from app.request_record import EndedBy, RequestRecord, begin_record, current_request
 from app.service import Service
 
-ALWAYS_ADMITTED = frozenset({"/livez", "/readyz", "/metrics"})
-"""Asked by machines that must know how an overloaded service is; they cost little."""
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+"""Asked by machines that must know how an overloaded service is: always admitted, and answered soon."""
+PROBED_WITHIN_S = 1.5
 EVENTS = b"text/event-stream; charset=utf-8"
 GIVEN_UP_S = 0.5
 """Work that was cancelled has so long to end; then the answer goes out without it."""
@@ -45,10 +46,8 @@ class Edge:
         token = current_request.set(record)
         answer = _Answer(send, record)
         try:
-            if scope["path"] in ALWAYS_ADMITTED:
-                await self._app(scope, receive, answer.send)
-            else:
-                await self._within_bounds(scope, receive, answer, service.admission)
+            probe = scope["path"] in PROBES
+            await self._within_bounds(scope, receive, answer, service.admission, probe=probe)
         except TryLaterError as error:
             record.ended_by = record.ended_by or "overload"
             await answer.refuse(error)
@@ -67,18 +66,19 @@ class Edge:
             current_request.reset(token)
 
     async def _within_bounds(
-        self, scope: HTTPScope, receive: Receive, answer: "_Answer", admission: Admission
+        self, scope: HTTPScope, receive: Receive, answer: "_Answer", admission: Admission, *, probe: bool
     ) -> None:
         """Let the application answer, in a task of its own that ends with its deadline or its client."""
-        admission.require_room()
+        if not probe:
+            admission.require_room()
         ended: asyncio.Future[EndedBy] = asyncio.get_running_loop().create_future()
 
         def end(reason: EndedBy) -> None:
             if not ended.done() and not answer.complete:
                 ended.set_result(reason)
 
-        clock = answer.clock = _Clock(self._deadline_s, end)
-        body = _Body(receive, admission, clock, end, whole=not _has_body(scope))
+        clock = answer.clock = _Clock(PROBED_WITHIN_S if probe else self._deadline_s, end)
+        body = _Body(receive, admission, clock, end, counts=not probe, whole=not _has_body(scope))
         work = asyncio.create_task(_call(self._app, scope, body.receive, answer.send))
         work.add_done_callback(body.let_go)
         reader = asyncio.create_task(body.read_ahead())
@@ -99,7 +99,13 @@ class Edge:
         if not work.done():
             logger.warning("a request ended by %s goes on in vain: it could not be cancelled", reason)
         if reason == "deadline":
-            raise DeadlineError(f"this takes longer than {self._deadline_s:g} s, which is all a request has")
+            raise (
+                SilentError(f"what the service stands on did not answer within {PROBED_WITHIN_S:g} s")
+                if probe
+                else DeadlineError(
+                    f"this takes longer than {self._deadline_s:g} s, which is all a request has"
+                )
+            )
 
 
 class _Answer:
@@ -176,6 +182,7 @@ class _Body:
         clock: _Clock,
         end: Callable[[EndedBy], None],
         *,
+        counts: bool,
         whole: bool,
     ) -> None:
         self._receive = receive
@@ -183,6 +190,7 @@ class _Body:
         self._clock = clock
         self._end = end
         self._arrived: asyncio.Queue[HTTPReceiveMessage] = asyncio.Queue(1)
+        self._counts = counts
         self._whole = whole
         self._in_flight = 0
         self._bytes = 0
@@ -205,7 +213,6 @@ class _Body:
             self._admission.require_room()
         if message["type"] == "http.request" and not message.get("more_body"):
             self._whole = True
-            self._admission.require_room()
             self._enter()
         return message
 
@@ -231,8 +238,10 @@ class _Body:
             work.exception()  # seen, where nobody waits for it any more
 
     def _enter(self) -> None:
-        self._in_flight = 1
-        self._admission.in_flight += 1
+        if self._counts:
+            self._admission.require_room()
+            self._in_flight = 1
+            self._admission.in_flight += 1
 
 
 async def _call(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:

@@ -18,6 +18,7 @@
     + OverloadedError           as much work is in flight as the service takes on
     + DeadlineError             the request took longer than any may
     + StoppingError             the service is on its way out
+    + SilentError               what the service stands on does not answer it
 
 STATUS, at the end, is the one place that knows about HTTP; a test fails on an error that is not in it.
 """
@@ -114,6 +115,10 @@ class StoppingError(TryLaterError):
     """The service was told to stop."""
 
 
+class SilentError(TryLaterError):
+    """What the service stands on, the database say, does not answer it."""
+
+
 RETRY_AFTER_S = 1
 PROBLEM_TYPE = "application/problem+json"
 
@@ -135,6 +140,7 @@ STATUS: Mapping[type[Exception], int] = {
     OverloadedError: 503,
     DeadlineError: 504,
     StoppingError: 503,
+    SilentError: 503,
     embedding_errors.UnreadableImageError: 422,
     embedding_errors.ImageTooLargeError: 413,
     embedding_errors.EncoderUnavailableError: 503,

@@ -32,6 +32,7 @@ from app.routes.images import (
 )
 from app.routes.metrics import get_metrics
 from app.routes.page import get_asset, get_page
+from app.routes.problems import document_problems
 from app.routes.search import predict_image, search_by_address, search_by_body
 from app.routes.session import end_session, start_session
 from app.service import Service, open_service
@@ -87,6 +88,7 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
         state=State({"limiter": RateLimiter()}),
         dependencies={"service": Provide(provide_service, sync_to_thread=False)},
         lifespan=[lifespan],
+        on_startup=[document_problems],
         openapi_config=openapi_config(),
         plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(exception_to_problem_detail_map=problem_map()))],
         logging_config=None,  # the entry point's business

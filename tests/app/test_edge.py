@@ -1,17 +1,22 @@
 """Every request ends in time, with a status that says why: real sockets, uvicorn and PostgreSQL."""
 
 import asyncio
+import os
 import random
+import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import msgspec
+import psutil
 import psycopg
 import pytest
 
 from app.indexing import index_folder
 from app.service import Service, open_service
 from app.settings import Settings
+from embedding.errors import EncoderOutOfMemoryError
 from tests.app.conftest import picture
 from tests.app.serving import HeldEncoder, Served, serving, until
 
@@ -284,6 +289,64 @@ async def test_an_upload_that_is_given_up_leaves_no_lock_and_no_row_without_its_
         assert lock.execute(held).fetchone() == (0,)
     with psycopg.connect(database_url) as connection:
         assert connection.execute("select count(*) from image_retrieval.images").fetchone() == (8,)
+
+
+async def test_a_database_that_hangs_delays_no_answer_beyond_its_deadline_and_is_well_again_by_itself(
+    served: Served, service: Service, database_url: str
+) -> None:
+    assert (await served.get("/api/search?text=red")).status == 200
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        rows = connection.execute(
+            "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        ).fetchall()
+        postmaster = psutil.Process(connection.info.backend_pid).ppid()
+    pids = [postmaster, *(pid for (pid,) in rows)]
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        started = time.perf_counter()
+        asked = [served.get(f"/api/search?text=red+{number}") for number in range(3)]
+        answers = await asyncio.gather(*asked, served.get("/readyz"), served.get("/livez"))
+        assert time.perf_counter() - started < 3
+        assert {answer.status for answer in answers[:3]} <= {503, 504}
+        assert [answer.status for answer in answers[3:]] == [503, 200]
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    started = time.perf_counter()
+    while (await served.get("/readyz")).status != 200:
+        assert time.perf_counter() - started < 10
+        await asyncio.sleep(0.2)
+    assert (await served.get("/api/search?text=red")).status == 200
+
+
+async def test_an_encoder_out_of_memory_is_a_503_and_the_next_question_is_answered(
+    served: Served, encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Sequence[str]) -> None:
+        raise EncoderOutOfMemoryError("the device is full; try again shortly")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(served.server._service.text_batches, "_encode", full)
+        answer = await served.get("/api/search?text=red")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["title"] == "Encoder out of memory"
+    assert (await served.get("/api/search?text=red")).status == 200
+
+
+async def test_the_document_says_of_every_address_how_it_may_fail(served: Served) -> None:
+    document = msgspec.json.decode((await served.get("/schema/openapi.json")).body)
+    operations = [
+        (path, operation)
+        for path, methods in document["paths"].items()
+        for operation in methods.values()
+        if path.startswith("/api")
+    ]
+    assert len(operations) > 12
+    for path, operation in operations:
+        for status in ("503", "504", "default"):
+            assert "application/problem+json" in operation["responses"][status]["content"], path
+        assert "retry-after" in operation["responses"]["503"]["headers"]
 
 
 async def test_a_sane_request_id_is_kept_and_another_replaced(served: Served) -> None:
