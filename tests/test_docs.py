@@ -74,6 +74,19 @@ def test_a_copy_made_as_the_page_says_is_a_gallery(six_pictures: str, tmp_path: 
             connection.execute("drop database if exists restored with (force)")
 
 
+def test_every_promise_of_the_reliability_page_has_its_test() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")))
+    there = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(
+            r"^(?:async )?def (test_\w+)", file.read_text(encoding="utf-8"), flags=re.MULTILINE
+        )
+    }
+    assert len(named) > 25
+    assert named <= there
+
+
 @pytest.fixture
 def six_pictures(database_url: str) -> Iterator[str]:
     """libpq URL of the gallery that the page describes."""
