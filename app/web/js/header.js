@@ -1,6 +1,7 @@
 /** The head of the page: its three views, language, theme, and forgetting the history. */
 
 import { byId, fill, h, icon, iconButton } from "./dom.js";
+import { notify } from "./notices.js";
 import { remember } from "./remembered.js";
 import { LANGUAGES, language, setLanguage, t } from "./strings.js";
 
@@ -63,7 +64,12 @@ function languageBox() {
     ),
   );
   box.addEventListener("change", async () => {
-    await setLanguage(box.value === "vi" ? "vi" : "en");
+    try {
+      await setLanguage(box.value === "vi" ? "vi" : "en");
+    } catch {
+      box.value = language();
+      return notify(t("problem-0-text"));
+    }
     byId("top").querySelector("select")?.focus(); // the one that stands there now
   });
   return h(

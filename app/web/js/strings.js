@@ -18,7 +18,9 @@ const LOADERS = { en: () => import("./words_en.js"), vi: () => import("./words_v
 const strings = { en: {}, vi: {} };
 
 let chosen = startingLanguage();
+let wanted = chosen;
 await load(chosen);
+document.documentElement.lang = chosen;
 
 /** @type {Set<() => void>} */
 const listeners = new Set();
@@ -55,8 +57,11 @@ export function language() {
  * @param {Language} next
  */
 export async function setLanguage(next) {
+  wanted = next;
   await load(next);
+  if (wanted !== next) return; // another was chosen while its words were on their way
   chosen = next;
+  document.documentElement.lang = next;
   remember(REMEMBERED, next);
   for (const listener of listeners) listener();
 }
@@ -85,11 +90,10 @@ export function formatNumber(value, options) {
   return new Intl.NumberFormat(locale(), options).format(value);
 }
 
-/** @param {Language} wanted */
-async function load(wanted) {
-  const { WORDS } = await LOADERS[wanted]();
-  strings[wanted] = { ...strings[wanted], ...WORDS };
-  document.documentElement.lang = wanted;
+/** @param {Language} code */
+async function load(code) {
+  const { WORDS } = await LOADERS[code]();
+  strings[code] = { ...strings[code], ...WORDS };
 }
 
 /** @returns {Language} */
