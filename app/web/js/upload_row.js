@@ -48,6 +48,7 @@ export function uploadRow(queue, item) {
     if (item.share < 1) progress.value = item.share;
     else progress.removeAttribute("value"); // all has left; the service is looking at it, and does not say how far
     status.textContent = statusWords(item, queue.limit);
+    foot.hidden = item.state === "ready";
     if (shown === item.state) return; // else a button would lose its focus with every step of the progress bar
     const hadFocus = actions.contains(document.activeElement);
     shown = item.state;
