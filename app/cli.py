@@ -404,14 +404,42 @@ def demo(then_serve: bool, host: str | None, port: int | None) -> None:
 
 
 @main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def backup(folder: Path, as_json: bool) -> None:
+    """Copy the database and the uploaded files into FOLDER; again, and only what is new is copied.
+
+    The service may run meanwhile. Folders that were indexed in place are not in it.
+    """
+    from app.backup import back_up
+    from app.database import start_database
+
+    settings = Settings.from_env()
+    copy = back_up(start_database(settings), settings.data_dir, folder)
+    click.echo(msgspec.json.encode(copy) if as_json else copy.summary())
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def restore(folder: Path, as_json: bool) -> None:
+    """Bring a backup back, into a gallery that is empty, and to this program's revision."""
+    from app.backup import restore as bring_back
+    from app.database import start_database
+
+    settings = Settings.from_env()
+    copy = bring_back(start_database(settings), settings.data_dir, folder)
+    click.echo(msgspec.json.encode(copy) if as_json else copy.summary())
+
+
+@main.command()
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
     """Open psql on the gallery's database; what follows -- goes to psql."""
     from app.database import start_database
-    from db.embedded import run_psql
+    from db.programs import run_psql
 
-    settings = Settings.from_env()
-    sys.exit(run_psql(settings.data_dir / "postgres", start_database(settings), arguments))
+    sys.exit(run_psql(start_database(Settings.from_env()), arguments))
 
 
 @main.command()

@@ -150,6 +150,7 @@ STATUS: Mapping[type[Exception], int] = {
     db_errors.EncoderMismatchError: 503,
     db_errors.CollectionConflictError: 409,
     db_errors.KeyConflictError: 409,
+    db_errors.CopyError: 500,
     db_errors.DatabaseUnsuitableError: 503,
     db_errors.NotMigratedError: 503,
     psycopg.OperationalError: 503,  # unreachable, shutting down, or a statement that took too long

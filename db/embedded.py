@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -77,14 +77,9 @@ def start_embedded(folder: Path, *, database: str = DATABASE) -> str:
     return str(server.get_uri(database=database))
 
 
-def run_psql(folder: Path, database_url: str, arguments: Sequence[str]) -> int:
-    """Run psql on a database until its user leaves; return its exit code.
-
-    It is the system's psql, else the one that comes with the embedded PostgreSQL. Our schema is on the path.
-    """
-    program = shutil.which("psql") or str(Path(get_server(folder, start=False).bin_path) / "psql")
-    environment = {"PGOPTIONS": "-c search_path=image_retrieval,public", **os.environ}
-    return subprocess.run([program, database_url, *arguments], env=environment, check=False).returncode  # noqa: S603
+def program_folder() -> Path:
+    """Return the folder of the wheel's programs: psql, pg_dump and so on."""
+    return Path(postgres_server.POSTGRES_VERSIONS[postgres_server.TARGET_POSTGRES_VERSION])
 
 
 def _initialise(server: PostgresServer) -> None:

@@ -5,6 +5,7 @@
   x EncoderMismatchError      the gallery's vectors and this encoder do not belong together
   x CollectionConflictError   a collection of this name lives in another folder, or takes no uploads
   x KeyConflictError          an API key of this name is there already
+  x CopyError                 a copy of the gallery cannot be made, or read back
   x DatabaseUnsuitableError   PostgreSQL or pgvector is too old, or the extension cannot be had
   x NotMigratedError          the schema is not there, or of another revision than this program
 """
@@ -28,6 +29,10 @@ class CollectionConflictError(GalleryError):
 
 class KeyConflictError(GalleryError):
     """An API key of this name is there already."""
+
+
+class CopyError(GalleryError):
+    """A copy of the gallery cannot be made, or read back; the message says why."""
 
 
 class DatabaseUnsuitableError(GalleryError):

@@ -127,3 +127,15 @@ def psql(database_url: str, statements: str) -> str:
 
 def programs() -> Path:
     return Path(get_server(ROOT, start=False).bin_path)
+
+
+def test_every_test_that_the_security_page_names_is_there() -> None:
+    page = (ROOT / "docs" / "security.md").read_text("utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) > 40
+    written = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)\(", file.read_text("utf-8"), re.MULTILINE)
+    }
+    assert named <= written, named - written

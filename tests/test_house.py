@@ -102,5 +102,12 @@ def test_nothing_but_entry_points_reads_the_environment() -> None:
         for file in Path(ROOT / package).rglob("*.py")
         if "os.environ" in file.read_text() or "os.getenv" in file.read_text()
     }
-    # db.embedded passes the environment on to psql, app.workers to the workers; they read nothing from it
-    assert readers <= {"app/settings.py", "app/cli.py", "app/workers.py", "db/embedded.py"}
+    # db.programs passes the environment on to psql and its like, app.workers to the workers; db.embedded
+    # lends initdb a locale: they read nothing from it
+    assert readers <= {
+        "app/settings.py",
+        "app/cli.py",
+        "app/workers.py",
+        "db/embedded.py",
+        "db/programs.py",
+    }

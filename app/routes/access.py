@@ -33,6 +33,8 @@ AnyConnection = ASGIConnection[Any, Any, Any, Any]
 COOKIE = "image_retrieval_key"
 """Where the page keeps a reader's key, for a picture in a page is asked for without headers."""
 
+PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+
 REQUESTS_PER_ADDRESS = 1200
 REQUESTS_PER_KEY = 6000
 
@@ -78,7 +80,11 @@ async def admit(connection: AnyConnection, handler: BaseRouteHandler) -> None:
 
 
 def writes_are_open(connection: AnyConnection) -> bool:
-    """Say whether this client may write without a key: it is on this machine, which is all that listens."""
+    """Say whether this client may write without a key: it is on this machine, which is all that listens.
+
+    What a proxy brought is somebody else's, though the proxy be on this machine. A proxy that does not say so
+    cannot be known: loopback_writes=false is for those.
+    """
     settings: Settings = connection.app.state.service.settings
     client = connection.client.host if connection.client else ""
     return (
@@ -86,6 +92,7 @@ def writes_are_open(connection: AnyConnection) -> bool:
         and settings.write_key is None
         and is_loopback(settings.host)
         and is_loopback(client)
+        and not any(name in connection.headers for name in PROXY_HEADERS)
     )
 
 

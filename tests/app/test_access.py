@@ -233,6 +233,13 @@ async def test_this_machine_writes_without_a_key_until_the_settings_say_otherwis
         assert (await upload(client)).status_code == 401
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "X-Forwarded-Proto"])
+async def test_what_a_proxy_brings_is_not_this_machines(client: Client, header: str) -> None:
+    assert is_problem(await upload(client, **{header: "127.0.0.1"}), 401)
+    assert (await client.get("/api/status", headers={header: "127.0.0.1"})).json()["writes"] == "key"
+    assert (await client.get("/api/status")).json()["writes"] == "open"
+
+
 async def test_a_page_of_another_site_cannot_write_without_a_key(
     service: Service, settings: Settings
 ) -> None:

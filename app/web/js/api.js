@@ -51,16 +51,23 @@ export async function postJson(path, body, options = {}) {
 }
 
 /**
- * Send a request, again while the service is busy, and return its response if it is a success.
+ * Send a request, again while the service is busy or once it has been given a key, and return its response if it
+ * is a success.
  * @param {string} path
  * @param {RequestInit} init
  * @param {Options} [options]
  * @returns {Promise<Response>}
  */
 export async function send(path, init, { signal, onWait, headers } = {}) {
+  let keyed = false;
   for (let attempt = 1; ; attempt++) {
     const response = await reach(path, { ...init, signal, headers: { ...init.headers, ...headers } });
     if (response.ok) return response;
+    if (response.status === 401 && !keyed) {
+      const { askForKey } = await import("./key.js"); // seldom needed
+      keyed = await askForKey();
+      if (keyed) continue;
+    }
     if (response.status !== 503 || attempt > RETRIES) throw await problemOf(response);
     await response.body?.cancel();
     const seconds = retryAfter(response, attempt);
