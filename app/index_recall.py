@@ -40,7 +40,7 @@ class RecallSampler:
 
     def sample(self, ask: Ask) -> None:
         """Perhaps check this question; returns at once."""
-        if random.random() >= self._share:  # noqa: S311 - no secret
+        if random.random() >= self._share:  # noqa: S311  # nosec B311
             return
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check(ask), name="index-recall")
