@@ -216,7 +216,8 @@ def test_a_password_is_no_argument_of_a_program(tmp_path: Path, monkeypatch: pyt
     )
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert run_psql("postgresql://me:hush%20hush@db.example/gallery", ["-c", "select 1"]) == 0
+    url = "postgresql://me:hush%20hush@db.example/gallery"  # pragma: allowlist secret
+    assert run_psql(url, ["-c", "select 1"]) == 0
     assert "hush" not in (tmp_path / "arguments").read_text()
     assert "db.example" in (tmp_path / "arguments").read_text()
     assert (tmp_path / "password").read_text() == "hush hush\n"

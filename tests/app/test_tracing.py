@@ -20,7 +20,7 @@ from tests.app.conftest import connect
 from tests.conftest import ROOT
 from tests.encoders import FakeEncoder
 
-TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"  # pragma: allowlist secret
 
 
 @pytest.fixture
