@@ -69,14 +69,16 @@ async def test_beyond_the_bound_a_question_is_refused_at_once(
     served: Served, service: Service, encoder: HeldEncoder
 ) -> None:
     held = await hold(served, service, encoder, 3)
-    started = time.perf_counter()
-    answer = await served.get("/api/search?text=red")
-    took = time.perf_counter() - started
+    took = []
+    for _ in range(5):
+        started = time.perf_counter()
+        answer = await served.get("/api/search?text=red")
+        took.append(time.perf_counter() - started)
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
     assert "all at once" in str(answer.json()["detail"])
-    assert took < 0.1
+    assert sorted(took)[2] < 0.1
     assert (await served.get("/livez")).status == 200
     assert (await served.get("/readyz")).status == 503
     encoder.free.set()
@@ -93,9 +95,7 @@ async def test_a_full_service_refuses_a_picture_before_its_body_comes(
     wire = await served.connect()
     wire.send(f"POST {path} HTTP/1.1\r\nhost: [::1]\r\ncontent-type: multipart/form-data; boundary=b\r\n")
     wire.send("content-length: 900000\r\n\r\n")
-    started = time.perf_counter()
-    assert (await wire.answer()).status == 503
-    assert time.perf_counter() - started < 0.1
+    assert (await wire.answer(timeout_s=0.5)).status == 503
     encoder.free.set()
     await asyncio.gather(*held)
 
@@ -245,7 +245,7 @@ async def test_a_client_who_leaves_before_its_turn_costs_no_forward_pass(
     wire.send("GET /api/search?text=unheard HTTP/1.1\r\nhost: [::1]\r\n\r\n")
     await until(lambda: service.admission.in_flight == 2)
     wire.leave()
-    await until(lambda: service.admission.in_flight == 1, timeout_s=1)
+    await until(lambda: service.admission.in_flight == 1, timeout_s=0.7)  # the deadline would come later
     encoder.free.set()
     await asyncio.gather(*held)
     assert "unheard" not in encoder.texts
