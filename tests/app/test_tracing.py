@@ -49,7 +49,7 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
 async def spans(settings: Settings, folder: Path, received: list[bytes]) -> dict[str, Span]:
     """The spans of one question, by name."""
     async with open_service(settings.replace(tracing=True), FakeEncoder()) as service:
-        await index_folder(folder, encoder=FakeEncoder(), pool=service.pool)
+        await index_folder(folder, encoder=FakeEncoder(), pool=service.writing_pool)
         async with connect(settings, service) as client:
             headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "mine"}
             await client.get("/api/search", params={"text": "s3cret red"}, headers=headers)
