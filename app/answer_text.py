@@ -29,7 +29,7 @@ FAR = 0.05
 """Unrelated pictures and words have about this cosine similarity, or less."""
 
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+_MARKUP = re.compile(r"([\\`*_\[\]<>&|~$])")
 _WHITE = re.compile(r"\s+")
 # control characters, marks that turn the direction of writing, halves of surrogate pairs
 _UNSEEN = re.compile(
@@ -52,10 +52,10 @@ def to_html(markdown: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return a text that Markdown shows as it is, in one line; long ones are cut."""
+    """Return a text that Markdown shows as it is within a line, which it is; long ones are cut."""
     line = _WHITE.sub(" ", _UNSEEN.sub("", text)).strip()
     cut = line if len(line) <= LONGEST else line[: LONGEST - 1].rstrip() + "…"
-    return _PUNCTUATION.sub(r"\\\1", cut)
+    return _MARKUP.sub(r"\\\1", cut)
 
 
 class Teller:
@@ -120,7 +120,7 @@ class Teller:
         captions = self._in_this_language(best.captions)
         if not captions:
             return self._say("no_caption", best=said) + "."
-        return self._say("captioned", best=said, caption=escape(captions[0])) + "."
+        return self._say("captioned", best=said, caption=escape(captions[0].rstrip(" ."))) + "."
 
     def _parts(self, terms: Sequence[TermEcho], best: HitAnswer) -> str:
         head = [self._say("part"), self._say("weight"), self._say("best_score")]
@@ -151,7 +151,7 @@ class Teller:
 
     def _number(self, value: float, digits: int = 3) -> str:
         written = f"{value:.{digits}f}".replace("-", "−")
-        return escape(written.replace(".", ",") if self._language == "vi" else written)
+        return written.replace(".", ",") if self._language == "vi" else written
 
     def _say(self, which: str, /, **values: object) -> str:
         return WORDS[self._language][which].format(**values)
