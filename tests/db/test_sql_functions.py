@@ -640,6 +640,7 @@ def test_one_grant_on_the_schema_is_enough_to_read(small_gallery: str, small_emb
                 assert visitor.execute("select * from captions_of(%s)", (id_of(3),)).rowcount == 2
                 assert visitor.execute("select * from search_captions('picture')").rowcount == 5
                 assert visitor.execute("select * from near_duplicates()").rowcount >= 0
+                assert visitor.execute("select * from facets()").rowcount > 0
                 assert visitor.execute("select * from gallery").rowcount == 200
                 for statement in (
                     "delete from images",

@@ -1,1 +1,0 @@
-"""Somebody asks and leaves before the answer is there: the work ends, and nothing is held."""
