@@ -1,4 +1,4 @@
-"""The read path, whole: a question -> vectors -> one SQL call -> ranked hits."""
+"""The read path: a question -> its terms' vectors (app.terms) -> one SQL call -> ranked hits."""
 
 import asyncio
 import math

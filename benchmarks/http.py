@@ -72,7 +72,10 @@ def ask(service: socket.socket, request: bytes) -> None:
 
 async def measure(model: str, images: Path, count: int, data_dir: Path) -> None:
     """Index, then ask three ways, and print."""
-    environment = os.environ | {"IMAGE_RETRIEVAL_DATA_DIR": str(data_dir)}
+    environment = os.environ | {
+        "IMAGE_RETRIEVAL_DATA_DIR": str(data_dir),
+        "IMAGE_RETRIEVAL_TEXT_CACHE_SIZE": "0",  # the rounds repeat the questions, and each is to be encoded
+    }
     program = [sys.executable, "-m", "app.cli"]
     subprocess.run([*program, "index", images, "--model", model], env=environment, check=True)
     asked = questions(count)

@@ -225,7 +225,7 @@ async def test_a_least_score_cuts(client: Client) -> None:
 @pytest.fixture
 async def dated(client: Client, service: Service) -> Client:
     """The colours in order, taken on the first of January, February, …; orange at no known time."""
-    async with service.pool.connection() as connection:
+    async with service.writing_pool.connection() as connection:
         for month, colour in enumerate(COLOURS[:-1], 1):
             await connection.execute(
                 "update images set taken_at = make_timestamptz(2024, %s, 1, 0, 0, 0, 'UTC') where uri = %s",
