@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import OpenPage
-from tests.e2e.steps import ask, hits, open_picture, question_box
+from tests.e2e.steps import answered, ask, hits, open_picture, question_box
 
 PHONE = {"viewport": {"width": 320, "height": 640}, "has_touch": True, "is_mobile": True}
 WIDTH = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
@@ -34,6 +34,28 @@ def test_an_answer_fits(phone: Page) -> None:
     turn = ask(phone, "a red boat at night " * 6)
     turn.get_by_text("How this was found").click()
     fits(phone)
+
+
+def test_the_first_answer_is_seen_from_its_question_on(phone: Page) -> None:
+    turn = ask(phone, "a red boat")
+    expect(turn.get_by_test_id("question-bubble")).to_be_in_viewport()
+
+
+def test_what_can_be_done_with_a_picture_opens_with_a_tap(phone: Page) -> None:
+    tile = hits(ask(phone, "a red boat")).first
+    tile.get_by_role("button", name="What to do with").tap()
+    tile.get_by_role("button", name="More like this").tap()
+    expect(phone.get_by_test_id("turn")).to_have_count(2)
+    answered(phone)
+
+
+def test_an_answer_can_be_a_row_to_swipe_through(phone: Page) -> None:
+    turn = ask(phone, "a red boat")
+    turn.get_by_role("button", name="Slider").tap()
+    fits(phone)
+    expect(hits(turn).nth(4)).not_to_be_in_viewport()
+    swipe(phone, hits(turn).first.bounding_box() or {}, by=-200)
+    expect(hits(turn).first).not_to_be_in_viewport()
 
 
 def test_a_long_word_fits(phone: Page) -> None:

@@ -100,6 +100,7 @@ async function ask(question) {
 
 /** @param {TurnView} asked */
 function showStart({ element }) {
+  showState(); // before the turn is revealed: what stood above it is gone then
   reveal(element);
   if (document.activeElement?.closest(".turn")) element.focus({ preventScroll: true }); // not left far above
 }
