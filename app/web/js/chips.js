@@ -1,7 +1,7 @@
 /** The parts of a question as chips: each with its weight, from -1 (unlike this) to +1, and a way to remove it. */
 
 import { h, iconButton } from "./dom.js";
-import { urlOf } from "./pictures.js";
+import { urlOf } from "./picture_urls.js";
 import { formatNumber, t } from "./strings.js";
 
 /** @typedef {import("./question.js").Part} Part */

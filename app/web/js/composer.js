@@ -1,17 +1,15 @@
 /** Where a question is put together: a box for words, chips for every part, a slider between words and pictures. */
 
-import { attach } from "./attachments.js";
 import { balanceSlider } from "./balance.js";
 import { chip } from "./chips.js";
 import { fill, h, iconButton } from "./dom.js";
 import { Draft, WORDS_KEY } from "./draft.js";
 import { filterPlace } from "./filter_place.js";
 import { notify } from "./notices.js";
-import { urlOf } from "./pictures.js";
+import { urlOf } from "./picture_urls.js";
 import { MOST_PARTS } from "./question.js";
 import { sheet } from "./sheets.js";
 import { t } from "./strings.js";
-import { canListen, voiceButton } from "./voice.js";
 
 /** @typedef {import("./question.js").Question} Question */
 /** @typedef {import("./question.js").Part} Part */
@@ -50,7 +48,14 @@ export class Composer {
     });
     this.partButton = iconButton("add-part", t("words-to-part"), { onclick: () => this.#wordsToPart() });
     this.sendPlace = h("span", { class: "send-place" });
-    this.voice = canListen() ? this.#voice() : null;
+    this.voice = iconButton("voice", t("voice"), {
+      class: "voice",
+      "aria-pressed": false,
+      onclick: () => this.#hear(),
+    });
+    this.voice.hidden = !("SpeechRecognition" in window || "webkitSpeechRecognition" in window);
+    /** @type {import("./voice.js").Listening | null} */
+    this.listening = null;
     this.filters = filterPlace(
       () => draft.filters,
       (filters) => {
@@ -94,9 +99,15 @@ export class Composer {
 
   /** @param {Iterable<File>} files */
   addFiles(files) {
-    const work = attach(this.draft, files, () => this.#showParts()).finally(() => this.preparing.delete(work));
+    const work = this.#attach(files).finally(() => this.preparing.delete(work));
     this.preparing.add(work);
     this.focus();
+  }
+
+  /** @param {Iterable<File>} files */
+  async #attach(files) {
+    const { attach } = await import("./attachments.js");
+    await attach(this.draft, files, () => this.#showParts());
   }
 
   /** @param {Filters} filters */
@@ -131,7 +142,7 @@ export class Composer {
   }
 
   async #ask() {
-    this.voice?.stop();
+    this.listening?.abort();
     await Promise.all(this.preparing);
     const { question } = this.draft;
     if (!question.parts.length) return this.focus();
@@ -221,7 +232,7 @@ export class Composer {
       { class: "composer-tools" },
       iconButton("attach", t("attach"), { onclick: () => files.click() }),
       files,
-      this.voice?.element,
+      this.voice,
       this.filters.element,
       h("span", { class: "spacer" }),
       this.partButton,
@@ -229,13 +240,19 @@ export class Composer {
     );
   }
 
-  #voice() {
-    const textBefore = () => this.draft.words.text;
+  async #hear() {
+    if (this.listening) return this.listening.stop();
+    const { listen } = await import("./voice.js");
     const onText = (/** @type {string} */ text) => {
       this.draft.setText(text);
       this.#showAll();
     };
-    return voiceButton({ textBefore, onText });
+    const onEnd = () => {
+      this.listening = null;
+      this.voice.setAttribute("aria-pressed", "false");
+    };
+    this.listening = listen({ before: this.draft.words.text.trim(), onText, onEnd });
+    this.voice.setAttribute("aria-pressed", "true");
   }
 
   #showSend() {

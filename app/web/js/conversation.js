@@ -3,7 +3,7 @@
 import { fill, h } from "./dom.js";
 import { HistoryError, forgetTurns, keepTurn, keptTurns } from "./history.js";
 import { notify } from "./notices.js";
-import { forgetUrls } from "./pictures.js";
+import { forgetUrls } from "./picture_urls.js";
 import { problemCard } from "./problems.js";
 import { t } from "./strings.js";
 

@@ -13,7 +13,6 @@ import { currentPlace, goTo, keepPlaces, reveal, savePlace } from "./places.js";
 import { problemCard } from "./problems.js";
 import { galleryPart, lessLike, moreLike, noFilters, textPart } from "./question.js";
 import { sheet } from "./sheets.js";
-import { recallShown } from "./shown.js";
 import { language, onLanguage, t } from "./strings.js";
 
 /** @typedef {import("./question.js").Question} Question */
@@ -54,7 +53,6 @@ await start();
 
 async function start() {
   keepPlaces(() => view === "talk");
-  recallShown();
   const dock = h("div", { class: "dock" }, bar, composer.element);
   fill(byId("view-talk"), h("h1", { class: "visually-hidden" }, "image-retrieval"), empty, conversation.element, dock);
   listenForPictures({

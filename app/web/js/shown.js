@@ -8,10 +8,7 @@ import { t } from "./strings.js";
 
 const OPTIONS = /** @type {const} */ (["scores", "slider"]);
 
-/** Show answers as was chosen in this browser before. */
-export function recallShown() {
-  for (const option of OPTIONS) set(option, recall(option) === "on");
-}
+for (const option of OPTIONS) set(option, recall(option) === "on");
 
 /**
  * Return a button that switches an option for every answer.

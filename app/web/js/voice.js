@@ -1,51 +1,30 @@
-/** Questions by voice, where the browser offers speech recognition. */
+/** Questions by voice, with the browser's own speech recognition. */
 
 import { announce } from "./announce.js";
-import { iconButton } from "./dom.js";
 import { notify } from "./notices.js";
 import { language, t } from "./strings.js";
 
 const SPOKEN = { en: "en-US", vi: "vi-VN" };
 const KNOWN_ERRORS = ["not-allowed", "service-not-allowed", "no-speech", "network", "audio-capture"];
 
-/** Tell whether the browser can listen. */
-export function canListen() {
-  return recognition() !== undefined;
-}
+/** @typedef {{stop: () => void, abort: () => void}} Listening abort() hears nothing more; stop() ends the sentence */
 
 /**
- * Return a button that listens until the speaker pauses, or until it is pressed again. What is heard is added to the
- * text that there was; after stop() nothing is heard any more.
- * @param {{textBefore: () => string, onText: (text: string) => void}} options
+ * Listen until the speaker pauses. What is heard is added to the text that there was.
+ * @param {{before: string, onText: (text: string) => void, onEnd: () => void}} options
+ * @returns {Listening}
  */
-export function voiceButton({ textBefore, onText }) {
-  /** @type {any} */
-  let listening = null;
-  const button = iconButton("voice", t("voice"), { class: "voice", "aria-pressed": false });
-  const show = (/** @type {boolean} */ on) => button.setAttribute("aria-pressed", String(on));
-  button.addEventListener("click", () => {
-    if (listening) return listening.stop();
-    const before = textBefore().trim();
-    listening = new (recognition())();
-    listening.lang = SPOKEN[language()];
-    listening.interimResults = true;
-    listening.onresult = (/** @type {any} */ event) => onText(`${before} ${heard(event)}`.trim());
-    listening.onerror = (/** @type {any} */ event) => explain(event.error);
-    listening.onend = () => {
-      listening = null;
-      show(false);
-    };
-    listening.start();
-    show(true);
-    announce(t("listening"));
-  });
-  return { element: button, stop: () => listening?.abort() };
-}
-
-/** @returns {any} the browser's class; Chromium's and Safari's still has a prefix */
-function recognition() {
+export function listen({ before, onText, onEnd }) {
   const browser = /** @type {any} */ (globalThis);
-  return browser.SpeechRecognition ?? browser.webkitSpeechRecognition;
+  const listening = new (browser.SpeechRecognition ?? browser.webkitSpeechRecognition)();
+  listening.lang = SPOKEN[language()];
+  listening.interimResults = true;
+  listening.onresult = (/** @type {any} */ event) => onText(`${before} ${heard(event)}`.trim());
+  listening.onerror = (/** @type {any} */ event) => explain(event.error);
+  listening.onend = onEnd;
+  listening.start();
+  announce(t("listening"));
+  return listening;
 }
 
 /** @param {any} event */
