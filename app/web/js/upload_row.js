@@ -43,6 +43,7 @@ export function uploadRow(queue, item) {
 
   function update() {
     row.dataset.state = item.state;
+    row.classList.toggle("slim", isFinished(item) || isUnderWay(item));
     said.hidden = isFinished(item) || isUnderWay(item) || (item.state === "refused" && !item.captions);
     progress.hidden = item.state !== "sending";
     if (item.share < 1) progress.value = item.share;
