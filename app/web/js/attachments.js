@@ -47,13 +47,13 @@ async function attachOne(draft, file, onChange) {
   onChange();
   announce(t("attached", { name: file.name }));
   try {
-    draft.change(key, await readPicture(file));
+    draft.change(key, await readPicture(file)); // it looks the same; its chip, perhaps in use by now, is left alone
   } catch (error) {
     if (!(error instanceof PictureError)) throw error;
     draft.remove(key);
     notify(error.message);
+    onChange();
   }
-  onChange();
 }
 
 /** @param {File} file */
