@@ -43,6 +43,9 @@ class Refusing:
     def connection(self) -> None:
         raise AssertionError("reading took a connection that may write")
 
+    def get_stats(self) -> dict[str, int]:
+        return dict.fromkeys(("pool_available", "pool_size", "pool_max", "requests_waiting"), 0)
+
 
 async def role(connection: Connection) -> str:
     row = await (await connection.execute("select current_user::text")).fetchone()
