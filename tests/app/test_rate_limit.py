@@ -1,11 +1,14 @@
 """How often one caller may ask: the buckets, and what travels over HTTP."""
 
+import dataclasses
 import math
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.main import create_app
 from app.rate_limit import RateLimiter, household
 from app.service import Service
 from app.settings import Settings
@@ -105,6 +108,18 @@ async def test_addresses_and_keys_have_limits_of_their_own(service: Service, set
         for key in keys:
             statuses = [(await ask(client, **{"x-api-key": key})).status_code for _ in range(3)]
             assert statuses == [200, 200, 429]
+
+
+async def test_a_household_shares_its_limit(service: Service, settings: Settings) -> None:
+    limited = settings.replace(host="0.0.0.0", rate_per_address=1)
+    app = create_app(limited)
+    app.state.service = dataclasses.replace(service, settings=limited)
+    statuses = []
+    for address in ("2001:db8:1:2::1", "2001:db8:1:2::2", "2001:db8:1:3::1"):
+        transport = httpx.ASGITransport(app, client=(address, 40_000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://photos.example") as client:
+            statuses.append((await ask(client)).status_code)
+    assert statuses == [200, 429, 200]
 
 
 async def test_the_write_key_is_limited_as_a_key(service: Service, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from importlib import import_module
 from typing import LiteralString
 
 import psycopg
@@ -144,6 +145,20 @@ async def test_a_plain_owner_migrates_and_then_searches_in_read_only_transaction
         assert await role(connection) == "plain"
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             await connection.execute("delete from images")
+
+
+def test_an_owner_who_may_not_make_roles_migrates_all_the_same(plain_owner: str) -> None:
+    """The role is there already for these tests; another that is not shows what making it would meet."""
+    command.upgrade(alembic_config(plain_owner), "head")
+    making = import_module("migrations.versions.0004_keys").MAKE_READER
+    told: list[str] = []
+    with psycopg.connect(plain_owner, autocommit=True) as owner:
+        owner.add_notice_handler(lambda notice: told.append(str(notice.message_primary)))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            owner.execute("select image_retrieval.grant_reading('nobody_there')")
+        owner.execute("set search_path = image_retrieval")
+        owner.execute(making.replace("grant_reading()", "grant_reading('nobody_there')"))
+    assert told == ["image_retrieval_reader cannot be made: searches run with the rights of plain"]
 
 
 async def test_a_plain_owner_searches_as_the_reader_once_an_administrator_has_made_it(
