@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, Request, expect
 
 from tests.e2e.drawings import SCENES, drawing_id, jpeg
-from tests.e2e.steps import answered, ask, attach, found, question_box
+from tests.e2e.steps import answered, ask, attach, found, hits, question_box, terms_sent
 
 TRANSFER = """([target, kind, name, data]) => {
     const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
@@ -126,4 +126,28 @@ def test_a_large_picture_is_made_small_before_it_is_sent(page: Page) -> None:
     (term,) = json.loads(asking.value.post_data or "")["terms"]
     sent = Image.open(BytesIO(base64.b64decode(term["image"].partition(",")[2])))
     assert (sent.format, sent.size) == ("JPEG", (1024, 512))
+    answered(page)
+
+
+def test_words_can_become_a_part_of_their_own(page: Page) -> None:
+    question_box(page).fill("a red boat")
+    question_box(page).press("Control+Enter")
+    expect(question_box(page)).to_have_value("")
+    expect(page.get_by_test_id("chip")).to_contain_text("a red boat")
+    page.get_by_test_id("chip").get_by_role("spinbutton").fill("-0.3")
+    question_box(page).fill("at night")
+    with page.expect_request("**/api/ask") as asking:
+        question_box(page).press("Enter")
+    assert {term["text"]: term["weight"] for term in terms_sent(asking.value)}["a red boat"] == -0.3
+    answered(page)
+
+
+def test_a_picture_found_can_be_dragged_into_the_question(page: Page) -> None:
+    turn = ask(page, "a red boat")
+    dragged = found(turn)[0]
+    hits(turn).first.locator("img").drag_to(question_box(page))
+    expect(page.get_by_test_id("chip").get_by_role("img")).to_have_count(1)
+    with page.expect_request("**/api/ask") as asking:
+        page.get_by_role("button", name="Send").click()
+    assert dragged in [term.get("image_id") for term in terms_sent(asking.value)]
     answered(page)
