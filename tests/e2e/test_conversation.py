@@ -145,6 +145,17 @@ def test_a_screen_reader_is_told_what_was_found(page: Page) -> None:
     wait_until_said(page, "24 pictures found")
 
 
+def test_what_happens_at_once_is_all_told(page: Page) -> None:
+    page.evaluate("""async () => {
+        const script = document.querySelector("script[type=module]").src;
+        const { announce } = await import(new URL("announce.js", script).href);
+        announce("pictures found");
+        announce("more pictures");
+    }""")
+    wait_until_said(page, "pictures found")
+    wait_until_said(page, "more pictures")
+
+
 def test_how_it_was_found_can_be_unfolded(page: Page) -> None:
     turn = ask(page, "a red boat")
     fold = turn.locator("details").filter(has=page.get_by_text("How this was found"))

@@ -4,7 +4,8 @@ import { byId } from "./dom.js";
 
 const PAUSE_MS = 120;
 
-let timer = 0;
+/** @type {string[]} what is said once the pause is over, none lost to what came right after it */
+let waiting = [];
 
 /**
  * Say a text once what is being said now is over.
@@ -13,8 +14,10 @@ let timer = 0;
 export function announce(text) {
   const region = byId("status");
   region.textContent = ""; // the same words again are news only after a gap
-  clearTimeout(timer);
-  timer = window.setTimeout(() => {
-    region.textContent = text;
+  waiting.push(text);
+  if (waiting.length > 1) return;
+  window.setTimeout(() => {
+    region.textContent = waiting.join(". ");
+    waiting = [];
   }, PAUSE_MS);
 }
