@@ -41,7 +41,10 @@ def cropped(drawing: Image.Image, width: int, height: int) -> Image.Image:
 @contextmanager
 def serving(data_dir: Path, drawings: Path, model: Path) -> Iterator[str]:
     """Index a folder of drawings and serve it as a user would; yield the service's address."""
-    environment = os.environ | {"IMAGE_RETRIEVAL_DATA_DIR": str(data_dir)}
+    environment = os.environ | {
+        "IMAGE_RETRIEVAL_DATA_DIR": str(data_dir),
+        "IMAGE_RETRIEVAL_LOG_LEVEL": "warning",
+    }
     program = [sys.executable, "-m", "app.cli"]
     captions = ["--captions", str(drawings / "captions.txt")]
     subprocess.run([*program, "index", drawings, *captions, "--model", model], env=environment, check=True)
