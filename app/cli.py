@@ -4,10 +4,9 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
-from uuid import UUID
+from typing import Any, get_args
 
 import click
 import msgspec
@@ -16,13 +15,13 @@ import psycopg_pool
 
 from app.errors import AppError
 from app.keys_cli import keys
+from app.running import run_async
+from app.search_cli import search
 from app.settings import Settings, describe
 from db.errors import GalleryError
 from embedding.errors import EmbeddingError
 from training.errors import TrainingError
 from training.recipe import PRESETS, RECIPE_FIELDS
-
-Result = TypeVar("Result")
 
 EXPECTED = (
     AppError,
@@ -59,6 +58,7 @@ def main(verbose: bool) -> None:
 
 
 main.add_command(keys)
+main.add_command(search)
 
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -284,58 +284,6 @@ def interpolate(start: str, tuned: str, as_json: bool, **asked: Any) -> None:
 
 
 @main.command()
-@click.option("--text", help="Words to search by.")
-@click.option(
-    "--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A picture to search by."
-)
-@click.option("--id", "image_id", type=click.UUID, help="A picture of the gallery to search by.")
-@click.option("--alpha", type=float, default=0.6, help="Weight of the words; the picture has the rest.")
-@click.option("-k", type=int, default=5, help="Most hits wanted.")
-@click.option("--collection", help="Only pictures of this collection.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer in the API's own form.")
-def search(
-    text: str | None, image: Path | None, image_id: UUID | None, alpha: float, k: int,
-    collection: str | None, as_json: bool,
-) -> None:  # fmt: skip
-    """Search by words, by a picture, or by both."""
-    from app.answers import search_answer
-    from app.search import Question, check
-    from app.search import search as answer_question
-    from app.service import open_service
-    from app.terms import words_and_picture
-    from db.searching import Filters
-
-    settings = Settings.from_env()
-    terms = words_and_picture(
-        text=text,
-        picture=None if image is None else image.read_bytes(),
-        picture_name="" if image is None else str(image),
-        image_id=image_id,
-        alpha=alpha,
-    )
-    question = Question(terms, alpha=alpha, k=k, filters=Filters(collection=collection))
-    check(
-        question, max_k=settings.max_k, max_text_chars=settings.max_text_chars
-    )  # before the encoder is loaded
-
-    async def run() -> Any:
-        async with open_service(settings) as service:
-            return search_answer(service, question, await answer_question(service, question))
-
-    answer = run_async(run())
-    if as_json:
-        click.echo(msgspec.json.encode(answer))
-        return
-    if answer.query.truncated:
-        click.echo("the words are longer than the encoder reads; only their beginning counts", err=True)
-    if not answer.hits:
-        click.echo("no picture matches", err=True)
-    for hit in answer.hits:
-        caption = f"  {hit.captions[0]}" if hit.captions else ""
-        click.echo(f"{hit.rank:>3}  {hit.score:.3f}  {hit.collection}/{hit.uri}{caption}")
-
-
-@main.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8000]")
 @click.option(
@@ -447,17 +395,6 @@ def settings() -> None:
     """List every setting, its value, and where the value came from."""
     for name, value, source in describe(Settings.from_env(), os.environ):
         click.echo(f"{name}={'' if value is None else value}  ({source})")
-
-
-def run_async(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run to the end; Ctrl-C stops cleanly."""
-    try:
-        return asyncio.run(coroutine)
-    except KeyboardInterrupt:
-        click.echo(
-            "\nstopped; what was done so far is kept, and running it again goes on from there", err=True
-        )
-        sys.exit(130)
 
 
 if __name__ == "__main__":

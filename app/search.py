@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
@@ -140,6 +140,12 @@ async def more_like(service: Service, image_id: UUID, *, k: int, filters: Filter
         if not await embeddings_of(connection, [image_id]):
             raise ImageNotFoundError(f"there is no picture {image_id} in the gallery")
         return await similar_images(connection, image_id, k=k, filters=filters)
+
+
+def without_itself(filters: Filters, terms: Sequence[Term]) -> Filters:
+    """Return the filters with the gallery's pictures that the question is made of excluded too."""
+    asked = [term.image_id for term in terms if term.image_id is not None]
+    return replace(filters, exclude=tuple(dict.fromkeys([*filters.exclude, *asked])))
 
 
 def check(question: Question, *, max_k: int, max_text_chars: int) -> None:

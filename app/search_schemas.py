@@ -73,6 +73,9 @@ class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
     exclude: Annotated[list[UUID], Meta(max_length=MAX_EXCLUDED, description="Never these pictures")] = (
         msgspec.field(default_factory=list)
     )
+    exclude_self: Annotated[
+        bool, Meta(description="Never the gallery's pictures that the question is made of")
+    ] = False
     taken_from: Annotated[Moment | None, Meta(description="Only pictures taken then or later")] = None
     taken_to: Annotated[Moment | None, Meta(description="Only pictures taken before then")] = None
     min_score: Annotated[float | None, Meta(description="Only hits with at least this score")] = None

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.errors import QuestionError
 from app.routes.forms import Picture, decode_base64
-from app.search import Question
+from app.search import Question, without_itself
 from app.search_schemas import SearchRequest, TermRequest
 from app.terms import DEFAULT_ALPHA, Region, Term, words_and_picture
 from db.gallery import Embedding
@@ -34,19 +34,20 @@ def read_question(asked: SearchRequest, picture: Picture | None = None) -> Quest
         raise QuestionError("terms are given, and text, image or image_id beside them; make them terms too")
     else:
         terms = tuple(read_term(term, f"terms[{number}]") for number, term in enumerate(asked.terms))
+    filters = Filters(
+        collection=asked.collection,
+        attributes=asked.attributes,
+        exclude=tuple(asked.exclude),
+        taken_from=read_moment("taken_from", asked.taken_from),
+        taken_to=read_moment("taken_to", asked.taken_to),
+        min_score=asked.min_score,
+    )
     return Question(
         terms,
         alpha=asked.alpha if asked.terms is None else DEFAULT_ALPHA,
         k=asked.k,
         offset=asked.offset,
-        filters=Filters(
-            collection=asked.collection,
-            attributes=asked.attributes,
-            exclude=tuple(asked.exclude),
-            taken_from=read_moment("taken_from", asked.taken_from),
-            taken_to=read_moment("taken_to", asked.taken_to),
-            min_score=asked.min_score,
-        ),
+        filters=without_itself(filters, terms) if asked.exclude_self else filters,
         sort=asked.sort,
         exact=asked.exact,
     )

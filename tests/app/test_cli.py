@@ -71,6 +71,17 @@ def test_index_search_status_and_doctor(
     assert answer["query"]["text_weight"] == 0.6
     assert {"rank", "id", "score", "uri", "captions", "text_score", "image_score"} <= set(answer["hits"][0])
 
+    line = ["2: a red picture", "+", folder / "red.png", "-", "a blue picture"]
+    options = ["-k", "3", "--offset", "1", "--exact", "--exclude-self", "--min-score", "-1"]
+    asked = run(environment, "search", *line, *options, "--json")
+    assert asked.returncode == 0, asked.stderr
+    echo = json.loads(asked.stdout)["query"]
+    assert [(term["kind"], term["weight"]) for term in echo["terms"]] == [
+        ("text", 2), ("image", 1), ("text", -1),
+    ]  # fmt: skip
+    assert (echo["k"], echo["offset"], echo["exact"], echo["min_score"]) == (3, 1, True, -1)
+    assert [hit["rank"] for hit in json.loads(asked.stdout)["hits"]] == [2, 3, 4]
+
     by_id = run(environment, "search", "--id", answer["hits"][0]["id"], "-k", "1")
     assert answer["hits"][0]["uri"] in by_id.stdout
 
@@ -132,6 +143,8 @@ def test_doctor_names_what_is_missing_and_how_to_mend_it(
         (["search", "--image", "nowhere.jpg"], "nowhere.jpg"),
         (["index", "nowhere"], "nowhere"),
         (["search", "--id", "x"], "x"),
+        (["search", "a", "dog", "-"], "nothing after the last -"),
+        (["search", "a dog", "--text", "x"], "add them with +"),
     ],
 )
 def test_wrong_arguments_are_named_without_a_traceback(

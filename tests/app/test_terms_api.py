@@ -125,6 +125,20 @@ async def test_the_echo_of_a_picture_asks_the_same_again(client: Client) -> None
         assert one["score"] == pytest.approx(other["score"], abs=2e-3)
 
 
+async def test_a_picture_of_the_gallery_may_be_kept_from_answering_itself(client: Client) -> None:
+    known = await ids(client)
+    terms = [{"image_id": known["red"]}, {"image_id": known["lime"], "weight": 0.2}]
+    answer = await search(client, k=8, terms=terms, exclude=[known["blue"]], exclude_self=True)
+    assert len(answer["hits"]) == 5
+    gone = [known["blue"], known["red"], known["lime"]]
+    assert answer["query"]["exclude"] == gone
+    assert not {hit["id"] for hit in answer["hits"]} & set(gone)
+    by_address = await client.get(
+        "/api/search", params={"image_id": known["red"], "exclude_self": "true", "k": 8}
+    )
+    assert len(by_address.json()["hits"]) == 7
+
+
 async def test_twenty_terms_are_taken(client: Client) -> None:
     known = await ids(client)
     terms = [{"image_id": known[COLOURS[n % 8]], "weight": n / 10} for n in range(10)]
