@@ -12,7 +12,7 @@ WORKDIR /srv
 
 # what changes seldom comes first: the dependencies alone, then the program
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-RUN uv pip install --system --no-cache --torch-backend=${TORCH_BACKEND} -c constraints.txt -r pyproject.toml
+RUN uv pip install --system --no-cache --torch-backend=${TORCH_BACKEND} -c constraints.txt -r pyproject.toml --extra openvino
 COPY app app
 COPY db db
 COPY embedding embedding

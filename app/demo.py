@@ -13,10 +13,9 @@ from app.indexing import index_folder
 from app.progress import show_progress
 from app.search import Question, search
 from app.server import run_server
-from app.service import Service, open_service
+from app.service import Service, open_encoder, open_service
 from app.settings import Settings
 from app.terms import words_and_picture
-from embedding.encoder import load_encoder
 from training.captions import load_flickr8k_captions
 from training.scenes import captions_of, draw, gallery, write_gallery
 from training.scenes_encoder import train_scenes_encoder
@@ -67,9 +66,7 @@ def own_settings(settings: Settings) -> Settings:
 
 
 async def _index_and_ask(settings: Settings, folder: Path) -> None:
-    encoder = await asyncio.to_thread(
-        load_encoder, str(settings.model), device=settings.device, precision=settings.precision
-    )
+    encoder = await asyncio.to_thread(open_encoder, settings, None)
     async with open_service(settings, encoder) as service:
         captions = load_flickr8k_captions(folder / "captions.txt")
         with show_progress() as progress:

@@ -8,9 +8,9 @@ import numpy as np
 
 from app.progress import Progress
 from app.running_service import RunningService, ask_captions, find_collection, find_photos, first_few
-from app.service import DEFAULT_MODEL
+from app.service import DEFAULT_MODEL, open_encoder
 from app.settings import Settings
-from embedding.encoder import fingerprint_of, load_encoder
+from embedding.encoder import fingerprint_of
 from training.bootstrap import SAMPLES, Estimate, differences, estimates
 from training.captions import load_captioned_photos
 from training.encoded_gallery import FailedPhoto, encode_gallery
@@ -177,7 +177,7 @@ def _ask_encoder(
     photos: Sequence[CaptionedPhoto],
     progress: Progress,
 ) -> Answers:
-    encoder = load_encoder(model, device=settings.device, precision=settings.precision)
+    encoder = open_encoder(settings.replace(model=model), None)
     gallery = encode_gallery(
         encoder,
         photos,

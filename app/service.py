@@ -211,7 +211,13 @@ def open_encoder(settings: Settings, active: EncoderRow | None) -> Encoder:
     """Load the encoder that the settings name, else the gallery's own, else the default."""
     model = settings.model or (active.checkpoint if active else DEFAULT_MODEL)
     logger.info("loading encoder %s", model)
-    return load_encoder(model, device=settings.device, precision=settings.precision)
+    return load_encoder(
+        model,
+        engine=settings.engine,
+        device=settings.device,
+        precision=settings.precision,
+        cache_dir=settings.data_dir,
+    )
 
 
 def require_same_encoder(active: EncoderRow | None, encoder: Encoder) -> None:

@@ -41,9 +41,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     read_database_url: str | None = None
     """The same for searches: a login that may only read, or a replica; unset: DATABASE_URL, less rights."""
     data_dir: Path = msgspec.field(default_factory=default_data_dir)
-    """Folder of the embedded database, the uploads and the thumbnails."""
+    """Folder of the embedded database, the uploads, the thumbnails, and encoders in OpenVINO's form."""
     model: str | None = None
     """Encoder, a hub name or a folder; unset: the gallery's own, else openai/clip-vit-base-patch32."""
+    engine: Literal["auto", "torch", "openvino"] = "auto"
+    """What computes the encoder; auto takes OpenVINO (extra "openvino") on a processor, where installed."""
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, mps."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

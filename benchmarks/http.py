@@ -21,10 +21,11 @@ from urllib.parse import urlencode
 
 import numpy as np
 
+from app.service import open_encoder
+from app.settings import Settings
 from db.connection import make_pool
 from db.embedded import start_embedded
 from db.searching import search_images
-from embedding.encoder import load_encoder
 
 SUBJECTS = (
     "a boy",
@@ -90,7 +91,7 @@ async def measure(model: str, images: Path, count: int, data_dir: Path) -> None:
         f"GET /api/search?{urlencode({'text': text, 'k': 10})} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
         for text in asked
     ]
-    encoder = load_encoder(model)
+    encoder = open_encoder(Settings.from_env(environment).replace(model=model), None)  # as the service does
     rounds = []
     try:
         async with make_pool(start_embedded(data_dir / "postgres")) as pool, pool.connection() as connection:

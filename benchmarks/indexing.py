@@ -1,6 +1,6 @@
 """Indexing a folder beside its limit: the encoder alone, on the same pictures, decoded beforehand.
 
-    python -m benchmarks.indexing [--model CHECKPOINT] [--images FOLDER] [--pictures 512] [--rounds 3]
+    python -m benchmarks.indexing [--model CHECKPOINT] [--images FOLDER] [--pictures 512] [--rounds 3] [--engine auto]
 
 Limit: index_folder ≥ 0.85 of the encoder alone. Without a checkpoint it is a ViT-B/32 with random weights, without
 a folder drawn photos of 500 × 375 pixels; everything else is in a temporary data folder. The two take turns, and
@@ -91,9 +91,9 @@ def encode_alone(encoder: Encoder, images: list[Image.Image]) -> float:
     return len(images) / (time.perf_counter() - started)
 
 
-async def measure(model: Path, folder: Path, count: int, rounds: int, data_dir: Path) -> None:
+async def measure(model: Path, folder: Path, count: int, rounds: int, engine: str, data_dir: Path) -> None:
     """Encode and index in turns, and print."""
-    encoder = load_encoder(str(model))
+    encoder = load_encoder(str(model), engine=engine, cache_dir=data_dir)
     enough_px = Preprocessing.from_processor(encoder.preprocessing()).enough_px
     uris, _ = find_pictures(folder.resolve(), folder.resolve())
     uris = uris[:count]
@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path)
     parser.add_argument("--pictures", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--engine", default="auto", help="auto, torch, openvino")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="image-retrieval-benchmark-") as temporary:
         data_dir = Path(temporary)
@@ -161,7 +162,7 @@ def main() -> None:
         if model is None:
             model = data_dir / "vit-b-32"
             make_vit_b_32(model)
-        asyncio.run(measure(model, images, arguments.pictures, arguments.rounds, data_dir))
+        asyncio.run(measure(model, images, arguments.pictures, arguments.rounds, arguments.engine, data_dir))
 
 
 if __name__ == "__main__":

@@ -71,33 +71,52 @@ class Encoder(Protocol):
 
 
 def load_encoder(
-    model: str, *, device: str = "auto", precision: str = "auto", threads: int | None = None
+    model: str,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    cache_dir: Path | None = None,
 ) -> Encoder:
     """Open a checkpoint: any CLIP-like dual encoder that transformers knows, from safetensors alone.
 
     Args:
         model: a folder, or a hub name such as openai/clip-vit-base-patch32.
+        engine: torch; openvino, for processors (extra "openvino"); or auto, which takes OpenVINO on a
+            processor where it is installed, can compute the checkpoint, and has a cache_dir.
         device: auto (the GPU if there is one), cpu, cuda, cuda:1, mps.
         precision: auto (bfloat16 where the processor computes in it, else float32), float32, bfloat16, or
             float16 (GPU only).
         threads: processor threads of a forward pass; None takes the processors this process may use.
+        cache_dir: where OpenVINO's form of the checkpoint is kept; None converts it each time.
 
     Raises:
         EncoderUnavailableError: the checkpoint is not there, broken, or of no known kind, or there is no such
-            device or precision; the message says what to do.
+            engine, device or precision; the message says what to do.
     """
     directory = find_checkpoint(model)
 
+    from embedding.engine import usable_cores
+    from embedding.engines import open_engine
     from embedding.transformers_encoder import TransformersEncoder
+    from embedding.transformers_loading import load_readers
 
-    return TransformersEncoder(
+    digest = fingerprint(directory)
+    cores = threads or usable_cores()
+    readers = load_readers(directory)
+    opened = open_engine(
         directory,
-        checkpoint=str(directory) if Path(model).expanduser().is_dir() else model,
-        fingerprint=fingerprint(directory),
+        readers,
+        name=engine,
+        fingerprint=digest,
         device=device,
         precision=precision,
-        threads=threads,
+        cores=cores,
+        cache_dir=cache_dir,
     )
+    checkpoint = str(directory) if Path(model).expanduser().is_dir() else model
+    return TransformersEncoder(opened, readers, checkpoint=checkpoint, fingerprint=digest, cores=cores)
 
 
 def fingerprint_of(model: str) -> str:

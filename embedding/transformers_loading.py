@@ -9,9 +9,10 @@ float32, in channels_last, which is about twice as fast there as the usual layou
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,40 +30,44 @@ _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 @dataclass(frozen=True)
-class DualEncoder:
-    """What a folder held, ready for use."""
+class Readers:
+    """What makes the towers' inputs from words and pictures, and what their structure asks for."""
 
-    model: Any
-    """transformers' model, with get_image_features and get_text_features."""
     tokens: TokenReader
     image_processor: Any
     """transformers' image processor."""
+    takes_patches: bool
+    """SigLIP 2 NaFlex: the picture comes as patches in its own shape, not as a square."""
+    convolutional: bool
+    """The image tower has more than the one convolution that cuts patches: bfloat16 is too coarse for it."""
+
+
+@dataclass(frozen=True)
+class DualEncoder:
+    """What a folder held, ready for use by PyTorch."""
+
+    model: Any
+    """transformers' model, with get_image_features and get_text_features."""
     device: torch.device
     image_dtype: torch.dtype
     """What the image tower takes; float32 if it is convolutional, whatever the texts' precision."""
     image_layout: torch.memory_format
-    takes_patches: bool
-    """SigLIP 2 NaFlex: the picture comes as patches in its own shape, not as a square."""
     packed: bool
     """Its bfloat16 layers are packed for this processor."""
 
 
-def load_dual_encoder(directory: Path, *, device: str, precision: str) -> DualEncoder:
-    """Load the model, tokenizer and image processor of a folder that check_checkpoint let pass.
+def load_dual_encoder(directory: Path, readers: Readers, *, device: str, precision: str) -> DualEncoder:
+    """Load the model of a folder that check_checkpoint let pass, and whose readers were loaded.
 
     Raises:
-        EncoderUnavailableError: no dual encoder, damaged, not whole, or no such device or precision.
+        EncoderUnavailableError: damaged, not whole, or no such device or precision.
     """
-    place = _choose_device(device)
-    dtype = _choose_precision(precision, place)
+    place = choose_device(device)
+    dtype = choose_dtype(precision, place)
     with quiet_transformers():
-        config = _attempt(transformers.AutoConfig, directory)
-        _require_dual_encoder(config, directory)
-        tokenizer = _attempt(transformers.AutoTokenizer, directory)
-        image_processor = _attempt(transformers.AutoImageProcessor, directory)
         model, report = _attempt(
-            transformers.AutoModel, directory,
-            use_safetensors=True, dtype=torch.float32, output_loading_info=True,
+            "model", directory, transformers.AutoModel.from_pretrained,
+            use_safetensors=True, dtype=torch.float32, output_loading_info=True, **_LOCAL,
         )  # fmt: skip
     if missing := sorted(report["missing_keys"]):
         # transformers would fill these with random numbers, and the encoder would find random pictures.
@@ -70,9 +75,7 @@ def load_dual_encoder(directory: Path, *, device: str, precision: str) -> DualEn
             f"{directory} lacks {len(missing)} of the model's weights ({missing[0]}, …): it is another "
             "model's, or was not saved whole; save it again, or choose another checkpoint"
         )
-    # A transformer has one convolution at most, which cuts its patches.
-    convolutional = sum(isinstance(module, nn.Conv2d) for module in model.modules()) > 1
-    if convolutional:
+    if readers.convolutional:
         model = model.to(memory_format=torch.channels_last)
         for name, part in model.named_children():
             if name.startswith("text"):
@@ -83,17 +86,41 @@ def load_dual_encoder(directory: Path, *, device: str, precision: str) -> DualEn
     packed = place.type == "cpu" and pack_linear_layers(model)
     return DualEncoder(
         model=model,
-        tokens=TokenReader(tokenizer, config, position_offset=position_offset(model)),
-        image_processor=image_processor,
         device=place,
-        image_dtype=torch.float32 if convolutional else dtype,
-        image_layout=torch.channels_last if convolutional else torch.contiguous_format,
-        takes_patches=config.model_type == "siglip2",
+        image_dtype=torch.float32 if readers.convolutional else dtype,
+        image_layout=torch.channels_last if readers.convolutional else torch.contiguous_format,
         packed=packed,
     )
 
 
-def _choose_device(device: str) -> torch.device:
+def load_readers(directory: Path) -> Readers:
+    """Load the tokenizer and the image processor of a folder that check_checkpoint let pass, not its weights.
+
+    Raises:
+        EncoderUnavailableError: no dual encoder, or damaged.
+    """
+    with quiet_transformers():
+        config = _attempt("model", directory, transformers.AutoConfig.from_pretrained, **_LOCAL)
+        _require_dual_encoder(config, directory)
+        load = transformers.AutoTokenizer.from_pretrained
+        tokenizer = _attempt("tokenizer", directory, load, **_LOCAL)
+        load = transformers.AutoImageProcessor.from_pretrained
+        image_processor = _attempt("image processor", directory, load, **_LOCAL)
+        model = _attempt("model", directory, partial(_structure, config))
+    return Readers(
+        tokens=TokenReader(tokenizer, config, position_offset=position_offset(model)),
+        image_processor=image_processor,
+        takes_patches=config.model_type == "siglip2",
+        convolutional=sum(isinstance(module, nn.Conv2d) for module in model.modules()) > 1,
+    )
+
+
+def choose_device(device: str) -> torch.device:
+    """Return a device that is there: auto is the GPU, if there is one.
+
+    Raises:
+        EncoderUnavailableError: it is not there.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -107,8 +134,12 @@ def _choose_device(device: str) -> torch.device:
     return place
 
 
-def _choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """Return what to compute in. Auto is half precision where the hardware multiplies in it, else float32."""
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Return what to compute in. Auto is half precision where the hardware multiplies in it, else float32.
+
+    Raises:
+        EncoderUnavailableError: there is no such precision, or not on this device.
+    """
     if precision == "auto":
         if device.type == "cuda":
             native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -131,11 +162,17 @@ def cpu_computes_bfloat16() -> bool:
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def _attempt(kind: Any, directory: Path, **settings: object) -> Any:
-    """Return kind.from_pretrained(directory), its failures as one of ours."""
-    what = {"AutoTokenizer": "tokenizer", "AutoImageProcessor": "image processor"}.get(kind.__name__, "model")
+def _structure(config: Any, _directory: Path) -> nn.Module:
+    """Return the model without numbers: what layers it has."""
+    with torch.device("meta"):
+        model: nn.Module = transformers.AutoModel.from_config(config)
+    return model
+
+
+def _attempt(what: str, directory: Path, load: Callable[..., Any], **settings: object) -> Any:
+    """Return load(directory), its failures as one of ours."""
     try:
-        return kind.from_pretrained(directory, **_LOCAL, **settings)
+        return load(directory, **settings)
     except ImportError as error:  # SigLIP's first tokenizer needs sentencepiece and protobuf
         why = str(error).strip().split(" but ")[0]
         raise EncoderUnavailableError(

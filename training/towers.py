@@ -15,7 +15,12 @@ from embedding.checkpoints import find_checkpoint
 from embedding.errors import EncoderUnavailableError
 from embedding.preprocessing import Preprocessing
 from embedding.tokens import TokenReader
-from embedding.transformers_loading import load_dual_encoder, position_offset, quiet_transformers
+from embedding.transformers_loading import (
+    load_dual_encoder,
+    load_readers,
+    position_offset,
+    quiet_transformers,
+)
 from training.errors import StartError
 
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -74,18 +79,20 @@ def open_checkpoint(model: str) -> DualTowers:
         EncoderUnavailableError: as load_encoder.
         StartError: it cannot be trained here.
     """
-    loaded = load_dual_encoder(find_checkpoint(model), device="cpu", precision="float32")
-    if loaded.takes_patches:
+    directory = find_checkpoint(model)
+    readers = load_readers(directory)
+    if readers.takes_patches:
         raise StartError(
             f"{model} takes pictures as patches of their own shape (NaFlex), which is not trained here"
         )
+    loaded = load_dual_encoder(directory, readers, device="cpu", precision="float32")
     loaded.model.requires_grad_(True)
-    settings = json.loads(loaded.image_processor.to_json_string())
+    settings = json.loads(readers.image_processor.to_json_string())
     return DualTowers(
         loaded.model,
-        loaded.tokens,
+        readers.tokens,
         Preprocessing.from_processor(settings),
-        loaded.image_processor,
+        readers.image_processor,
         model,
         False,
     )

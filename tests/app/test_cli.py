@@ -33,6 +33,7 @@ def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "DATABASE_URL": database_url,
         "IMAGE_RETRIEVAL_DATA_DIR": str(tmp_path / "data"),
+        "IMAGE_RETRIEVAL_ENGINE": "torch",
     }
 
 

@@ -289,7 +289,7 @@ def test_loading_says_nothing(clip: Path, capfd: pytest.CaptureFixture[str]) -> 
 def short_of_memory(encoder: Any, most: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the model ask PyTorch for an exabyte from more rows than this on; return the sizes that worked."""
     sizes: list[int] = []
-    model = encoder._loaded.model
+    model = encoder._engine._loaded.model
 
     def short(real: Callable[..., Any], **inputs: torch.Tensor) -> Any:
         rows = len(next(iter(inputs.values())))
