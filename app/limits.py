@@ -4,6 +4,7 @@ A body of 20 MB is refused or fits; but 20 MB of "[],[],[]" are half a gigabyte 
 brackets in a row go deeper than a parser may.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ MAX_ATTRIBUTE_DEPTH = 8
 MAX_ATTRIBUTE_VALUES = 1000
 MAX_NAME_CHARS = 1000
 """Of a collection that is asked for."""
+WRITTEN_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""A NUL as JSON writes it; a backslash before it would be part of a text that only looks so."""
 
 
 def check_json(body: bytes) -> None:
@@ -35,7 +38,7 @@ def check_fields(body: bytes) -> None:
 
 
 def check_attributes(attributes: Mapping[str, Any] | None, name: str = "attributes") -> None:
-    """Raise QuestionError if attributes, a JSON object, are too deep, too many or too long."""
+    """Raise QuestionError if attributes, a JSON object, are too deep, too many, too long, or hold a NUL."""
     values, level = 0, list((attributes or {}).values())
     depth = 1
     while level:
@@ -46,9 +49,11 @@ def check_attributes(attributes: Mapping[str, Any] | None, name: str = "attribut
             raise QuestionError(f"{name} hold more than {MAX_ATTRIBUTE_VALUES:,} values")
         level = [inner for value in level for inner in _within(value)]
         depth += 1
-    size = len(msgspec.json.encode(attributes))
-    if size > MAX_ATTRIBUTE_BYTES:
-        raise QuestionError(f"{name} are {size:,} bytes of JSON; the most is {MAX_ATTRIBUTE_BYTES:,}")
+    written = msgspec.json.encode(attributes)
+    if len(written) > MAX_ATTRIBUTE_BYTES:
+        raise QuestionError(f"{name} are {len(written):,} bytes of JSON; the most is {MAX_ATTRIBUTE_BYTES:,}")
+    if WRITTEN_NUL.search(written):
+        raise QuestionError(f"{name} hold a NUL character, which PostgreSQL cannot store")
 
 
 def _within(value: object) -> list[Any]:

@@ -9,9 +9,9 @@ from functools import partial
 from uuid import UUID
 
 from app.errors import ImageNotFoundError, QuestionError
-from app.limits import MAX_NAME_CHARS, check_attributes
+from app.limits import check_attributes
 from app.service import Service
-from app.terms import DEFAULT_ALPHA, Term, check_characters, check_terms, encode_terms, truncated_terms
+from app.terms import DEFAULT_ALPHA, Term, check_collection, check_terms, encode_terms, truncated_terms
 from db.gallery import Embedding
 from db.searching import Filters, Hit, Sort, embeddings_of, search_images, similar_images
 
@@ -157,11 +157,7 @@ def check(question: Question, *, max_k: int, max_text_chars: int) -> None:
         raise QuestionError(f"offset is {question.offset}; it goes from 0 to {MAX_OFFSET}")
     filters = question.filters
     if filters.collection is not None:
-        check_characters("collection", filters.collection)
-        if len(filters.collection) > MAX_NAME_CHARS:
-            raise QuestionError(
-                f"collection is longer than any name; the most is {MAX_NAME_CHARS:,} characters"
-            )
+        check_collection(filters.collection)
     check_attributes(filters.attributes)
     if len(filters.exclude) > MAX_EXCLUDED:
         raise QuestionError(f"exclude has {len(filters.exclude)} pictures; the most is {MAX_EXCLUDED}")

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from app.errors import ImageNotFoundError, QuestionError
+from app.limits import MAX_NAME_CHARS
 from app.pictures import find_picture
 from app.reading import HASHED_PX
 from app.service import Service
@@ -111,11 +112,19 @@ def check_characters(name: str, value: str) -> None:
         raise QuestionError(f"{name} holds half of a surrogate pair, which is no character")
 
 
+def check_collection(name: str) -> None:
+    """Raise QuestionError if this cannot be the name of a collection."""
+    check_characters("collection", name)
+    if len(name) > MAX_NAME_CHARS:
+        raise QuestionError(f"collection is longer than any name; the most is {MAX_NAME_CHARS:,} characters")
+
+
 async def encode_terms(service: Service, terms: Sequence[Term]) -> list[Embedding]:
     """Return each term's embedding, float32 (d,), unit length; all are encoded at the same time.
 
     Raises:
-        QuestionError: a vector of the wrong length, or the weighted sum is nearly zero and points nowhere.
+        QuestionError: a vector of the wrong length, or the encoder makes none, or the weighted sum is
+            nearly zero and points nowhere.
         ImageNotFoundError, GalleryFileMissingError: a picture is not in the gallery, or its file is gone.
         ImageError: a picture cannot be decoded.
         EncoderBusyError: too much is queued already.
@@ -214,6 +223,8 @@ def _unit_vector(embedding: Embedding, dimension: int) -> Embedding:
 
 
 def _require_direction(embeddings: Sequence[Embedding], weights: Sequence[float]) -> None:
+    if not all(np.isfinite(embedding).all() for embedding in embeddings):
+        raise QuestionError("the encoder makes no vector of this question; ask in another way")
     total = sum(map(abs, weights))
     if total == 0 or np.linalg.norm(np.dot(weights, embeddings)) < LEAST_SUM * total:
         raise QuestionError("the terms add up to nothing: they cancel each other out, or all weigh 0")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import psycopg
 from PIL import Image
 
@@ -85,6 +86,8 @@ async def add_image(
         _decoders, lambda: read_picture(data, collection=collection, uri=name, max_pixels=max_pixels)
     )
     embedding = await encode_image(image)
+    if not abs(np.linalg.norm(embedding) - 1) < 0.01:  # NaN too
+        raise UploadRefusedError(f"{name}: the encoder makes no unit vector of it")
     digest = hashlib.sha256(data).hexdigest()
     uri = f"{digest[:2]}/{digest}.{SUFFIXES.get(row.format, row.format)}"
     row = replace(row, uri=uri, attributes=dict(attributes or {}))

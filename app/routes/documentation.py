@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Request, Router
+from litestar.connection import ASGIConnection
+from litestar.exceptions import NotFoundException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Tag
@@ -16,6 +19,7 @@ from litestar.static_files import create_static_files_router
 
 ANYONE: dict[str, None] = {"scope": None}
 ASSETS = "/schema/assets"
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_./-]{1,200}")
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", flags=re.DOTALL)
 
 
@@ -47,7 +51,7 @@ def openapi_config() -> OpenAPIConfig:
             }
         ),
         security=[{}, {"key": []}, {"bearer": []}],
-        openapi_router=Router("/schema", route_handlers=[], opt=ANYONE),
+        openapi_router=Router("/schema", route_handlers=[], opt=ANYONE, include_in_schema=False),
         render_plugins=[
             SwaggerPage(
                 js_url=f"{ASSETS}/swagger-ui-bundle.js",
@@ -64,7 +68,19 @@ def openapi_config() -> OpenAPIConfig:
 def documentation_assets() -> Router:
     """Return the routes of Swagger UI's files, which a wheel brings along."""
     folder = Path(str(files("swagger_ui"))) / "static"
-    return create_static_files_router(path=ASSETS, directories=[folder], include_in_schema=False, opt=ANYONE)
+    return create_static_files_router(
+        path=ASSETS,
+        directories=[folder],
+        include_in_schema=False,
+        opt=ANYONE,
+        guards=[require_plain_name],
+    )
+
+
+def require_plain_name(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Litestar guard: raise NotFoundException for a name that a file system may not even look for."""
+    if not PLAIN_NAME.fullmatch(connection.scope["path"]):
+        raise NotFoundException("there is no such file")
 
 
 def _sha256(script: bytes) -> str:

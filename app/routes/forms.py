@@ -117,7 +117,7 @@ async def _read_form(request: AnyRequest) -> FormMultiDict:
             raise TooMuchError(
                 f"the form has more than {MAX_PARTS} parts, or a part with headers beyond a few kilobytes"
             ) from error
-        raise
+        raise QuestionError(f"the form cannot be read: {error.detail}") from error
     except (UnicodeError, LookupError) as error:  # LookupError: a charset that does not exist
         raise QuestionError(f"the form: a field is not text in the encoding it claims: {error}") from error
 

@@ -20,7 +20,7 @@ from app.schemas import (
     StatusAnswer,
 )
 from app.service import Service, require_same_encoder
-from app.terms import MAX_TERMS, check_characters
+from app.terms import MAX_TERMS, check_collection
 from db.facets import read_facets
 from db.gallery import active_encoder, count_images, list_collections, list_encoders
 
@@ -56,7 +56,7 @@ async def get_facets(
     At most 20 attributes and 20 values of each, the most frequent first.
     """
     if collection is not None:
-        check_characters("collection", collection)
+        check_collection(collection)
     async with service.pool.connection() as connection:
         facets = await read_facets(connection, collection)
     return FacetsAnswer(

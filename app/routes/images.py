@@ -19,7 +19,7 @@ from app.search import DEFAULT_K, more_like
 from app.search_schemas import SimilarAnswer
 from app.sending import LocalFiles
 from app.service import Service
-from app.terms import Term, check_characters
+from app.terms import Term, check_characters, check_collection
 from app.uploads import add_image, remove_image
 from db.gallery import Caption, captions_of, find_image, find_images
 from db.searching import Filters
@@ -123,7 +123,7 @@ async def post_image(request: AnyRequest, service: NamedDependency[Service]) -> 
     asked, picture = await read_body(request, UploadRequest, json=False)
     if picture is None:
         raise UploadRefusedError("there is no picture: send it as a file in the field image")
-    check_characters("collection", asked.collection)
+    check_collection(asked.collection)
     check_attributes(asked.attributes)
     for caption in asked.captions:
         check_characters("a caption", caption)

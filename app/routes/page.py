@@ -80,10 +80,13 @@ def page_file(name: str) -> PageFile:
     Raises:
         NotFoundException: there is none of this name, or it is none of the page's.
     """
-    path = (WEB / name).resolve()
-    if not (path.is_relative_to(WEB.resolve()) and path.suffix in TYPES and path.is_file()):
-        raise NotFoundException(f"the page has no file {name}")
-    return _read(path, path.stat().st_mtime_ns)
+    try:
+        path = (WEB / name).resolve()
+        if path.is_relative_to(WEB.resolve()) and path.suffix in TYPES and path.is_file():
+            return _read(path, path.stat().st_mtime_ns)
+    except (OSError, ValueError) as error:  # a name that no file can have: too long, or with a NUL in it
+        raise NotFoundException("the page has no such file") from error
+    raise NotFoundException(f"the page has no file {name}")
 
 
 @lru_cache(maxsize=256)

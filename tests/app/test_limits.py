@@ -206,3 +206,15 @@ async def test_a_picture_of_too_many_pixels_is_413_without_their_memory(client: 
         assert is_problem(refused, 413)
         assert "bomb.png" in refused.json()["detail"]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
+
+
+@pytest.mark.parametrize(
+    ("attributes", "refused"),
+    [({"a": "x\0"}, True), ({"a\0": 1}, True), ({"a": ["\\\0"]}, True), ({"a": "\\u0000"}, False)],
+)
+async def test_attributes_with_a_nul_are_refused_and_those_that_only_look_so_are_not(
+    client: httpx.AsyncClient, attributes: dict[str, object], refused: bool
+) -> None:
+    answer = await client.post("/api/search", json={"text": "red", "attributes": attributes})
+    assert answer.status_code == (422 if refused else 200), answer.text
+    assert not refused or "NUL" in answer.json()["detail"]

@@ -1,12 +1,15 @@
 """Questions over HTTP, against a real PostgreSQL."""
 
+import asyncio
 import base64
 from typing import Any
 
 import httpx
 import pytest
 
+from app.service import Service
 from tests.app.conftest import COLOURS, picture
+from tests.app.serving import until
 
 Client = httpx.AsyncClient
 
@@ -233,3 +236,20 @@ async def test_unknown_form_fields_are_named(client: Client) -> None:
     response = await client.post("/api/search", data={"text": "x", "kk": "3"})
     assert is_problem(response, 422)
     assert "kk" in response.json()["detail"]
+
+
+async def test_questions_without_an_answer_give_their_connections_back(
+    client: Client, service: Service
+) -> None:
+    params = {"text": "red", "collection": "nowhere"}
+    answers = await asyncio.gather(*(client.get("/api/search", params=params) for _ in range(100)))
+    assert {(answer.status_code, len(answer.json()["hits"])) for answer in answers} == {(200, 0)}
+    await until(lambda: service.pool.get_stats()["pool_available"] == service.pool.get_stats()["pool_size"])
+    async with service.pool.connection() as connection:
+        row = await (
+            await connection.execute(
+                "select count(*) from pg_stat_activity"
+                " where datname = current_database() and state like 'idle in transaction%'"
+            )
+        ).fetchone()
+    assert row == (0,)

@@ -394,6 +394,42 @@ async def test_a_search_that_is_cancelled_gives_its_connection_back(database_url
         assert pool.get_stats()["pool_available"] == 1
 
 
+async def test_a_transaction_left_open_lets_go_of_its_locks(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.connection.IDLE_IN_TRANSACTION_S", 1)
+    async with make_pool(database_url) as pool:
+        forgotten = await pool.getconn()
+        await forgotten.execute("begin")
+        await forgotten.execute("lock table images")
+        with psycopg.connect(database_url) as other:
+            other.execute("set lock_timeout = '30s'")
+            other.execute("lock table image_retrieval.images")
+        await pool.putconn(forgotten)
+
+
+async def test_many_at_once_on_a_pool_of_one_keep_their_own_settings(database_url: str) -> None:
+    embeddings = clustered(300, 16, seed=1)
+    async with make_pool(database_url, size=1, timeout_s=30) as pool:
+        async with pool.connection() as connection:
+            await store(connection, [str(i) for i in range(300)], embeddings)
+
+        async def ask(k: int, number: int) -> None:
+            async with pool.connection() as connection:
+                if number % 3:
+                    hits = await search_images(connection, [embeddings[number]], k=k)
+                else:
+                    async with connection.transaction():
+                        hits = await search_images(connection, [embeddings[number]], k=k)
+                        await search_images(connection, [embeddings[number]], k=2)
+                assert len(hits) == k
+                for setting, usual in (("ef_search", "40"), ("iterative_scan", "off")):
+                    row = await (await connection.execute(f"show hnsw.{setting}")).fetchone()
+                    assert row[0] == usual
+
+        await asyncio.gather(*(ask(k, number) for number, k in enumerate([1, 250, 7, 300, 40, 90] * 10)))
+
+
 async def test_one_connection_serves_searches_of_different_k(connection: Connection) -> None:
     """The settings of one call, as ef_search, do not reach the next."""
     embeddings = clustered(50, 16, seed=1)
