@@ -6,14 +6,16 @@ NO_SECRET := //\w+:secret@
 # tests are full of digests and ids
 NO_ENTROPY := --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
 
-.PHONY: help setup demo test check serve clean
+.PHONY: help setup demo test fuzz check serve clean
 help:   ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 setup: $(VENV)/.program   ## Make .venv with the program in it
 demo: setup   ## Train a small encoder on drawn scenes, index a gallery, ask three questions, serve
 	$(BIN)/image-retrieval demo $(ARGS)
 test: check   ## Everything that CI holds: style, types, imports, all tests
-	$(BIN)/pytest -m "not gpu" $(ARGS)
+	$(BIN)/pytest -m "not gpu and not fuzz" $(ARGS)
+fuzz: $(VENV)/.dev   ## Make up requests, lives of a gallery and broken pictures, 20,000 and more of each
+	$(BIN)/pytest -m fuzz -s $(ARGS)
 check: $(VENV)/.dev   ## Format, lint, types (the page's too), imports, secrets, known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

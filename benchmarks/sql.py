@@ -51,6 +51,15 @@ async def fill(connection: Connection, vectors: Embedding) -> int:
         preprocessing={},
     )
     await claim_collection(connection, "synthetic", root="/synthetic")
+    await store(connection, encoder_id, vectors)
+    started = time.perf_counter()
+    await build_embedding_index(connection, encoder_id, memory_mb=1024)
+    print(f"index built in {time.perf_counter() - started:.1f} s")
+    return encoder_id
+
+
+async def store(connection: Connection, encoder_id: int, vectors: Embedding) -> None:
+    """Store the vectors as those of pictures 0, 1, … by this encoder; what is there already stays."""
     for start in range(0, len(vectors), BATCH):
         numbers = range(start, min(start + BATCH, len(vectors)))
         images = [
@@ -68,10 +77,6 @@ async def fill(connection: Connection, vectors: Embedding) -> int:
             for number in numbers
         ]
         await store_images(connection, encoder_id, images, captions, vectors[start : start + BATCH])
-    started = time.perf_counter()
-    await build_embedding_index(connection, encoder_id, memory_mb=1024)
-    print(f"index built in {time.perf_counter() - started:.1f} s")
-    return encoder_id
 
 
 async def fill_peer(connection: Connection, vectors: Embedding) -> None:

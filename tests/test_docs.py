@@ -87,6 +87,13 @@ def test_every_promise_of_the_reliability_page_has_its_test() -> None:
     assert named <= there
 
 
+def test_each_of_the_thirty_two_faults_has_an_answer_and_a_test() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+?) \| (.+?) \| (.+?) \|$", page, flags=re.MULTILINE)
+    assert [int(number) for number, *_ in rows] == list(range(1, 33))
+    assert all(re.fullmatch(r"(`test_\w+`(, )?)+", tests) for *_, tests in rows)
+
+
 @pytest.fixture
 def six_pictures(database_url: str) -> Iterator[str]:
     """libpq URL of the gallery that the page describes."""
