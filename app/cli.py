@@ -13,6 +13,7 @@ import msgspec
 import psycopg
 import psycopg_pool
 
+from app.encoders_cli import encoders
 from app.errors import AppError
 from app.keys_cli import keys
 from app.running import run_async
@@ -57,6 +58,7 @@ def main(verbose: bool) -> None:
     )
 
 
+main.add_command(encoders)
 main.add_command(keys)
 main.add_command(search)
 

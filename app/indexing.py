@@ -32,7 +32,7 @@ from app.embedding_index import build_index_after_load, drop_index_before_load
 from app.folder import find_pictures
 from app.index_report import Failure, IndexReport
 from app.progress import NoProgress, Progress
-from app.reading import HASHED_PX, read_picture
+from app.reading import enough_px_for, read_picture
 from app.service import claim
 from db.connection import Connection, Pool
 from db.gallery import Caption, Embedding, ImageRow, collection_roots, images_at, known_images
@@ -46,9 +46,8 @@ from db.storing import (
     store_images,
 )
 from embedding.encoder import Encoder
-from embedding.errors import EncoderUnavailableError, ImageError, ImageTooLargeError
+from embedding.errors import ImageError, ImageTooLargeError
 from embedding.pixel_budget import MAX_PIXELS
-from embedding.preprocessing import Preprocessing
 
 CPU_BATCH_SIZE, GPU_BATCH_SIZE = 64, 256
 GROUP_SIZE = 64
@@ -152,7 +151,7 @@ class _Run:
         self.pool, self.encoder, self.encoder_id = pool, encoder, encoder_id
         self.collection, self.root, self.captions = collection, root, captions
         self.max_pixels, self.batch_size, self.progress = max_pixels, batch_size, progress
-        self.enough_px = _enough_px(encoder)
+        self.enough_px = enough_px_for(encoder)
         self.indexed = self.already_there = self.moved = self.captions_updated = 0
         self.failed: list[Failure] = []
         self.replaced: list[tuple[UUID, str, UUID]] = []
@@ -325,14 +324,6 @@ async def _claim_place(connection: Connection, path: Path, name: str | None) -> 
     name = name or folder.name or "pictures"
     await claim_collection(connection, name, root=str(folder))
     return name, folder
-
-
-def _enough_px(encoder: Encoder) -> int:
-    """Return the shorter side that the encoder's pictures need; one that does not say gets what we hash."""
-    try:
-        return Preprocessing.from_processor(encoder.preprocessing()).enough_px
-    except EncoderUnavailableError:
-        return HASHED_PX
 
 
 def _usable_cores() -> int:

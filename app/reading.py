@@ -4,7 +4,10 @@ from PIL import Image
 
 from db.gallery import ImageRow
 from db.storing import image_id
+from embedding.encoder import Encoder
+from embedding.errors import EncoderUnavailableError
 from embedding.images import decode_image, decode_image_with_facts, perceptual_hash
+from embedding.preprocessing import Preprocessing
 
 HASHED_PX = 1024
 """Shorter side of the pictures that are hashed: one for all encoders, so that the hash is the file's own."""
@@ -41,3 +44,11 @@ def read_picture(
         return decode_image(data, name=uri, max_pixels=max_pixels, enough_px=enough_px), row
     shrink = min(image.size) // enough_px
     return image.reduce(shrink) if shrink > 1 else image, row
+
+
+def enough_px_for(encoder: Encoder) -> int:
+    """Return the shorter side that the encoder's pictures need; one that does not say gets what we hash."""
+    try:
+        return Preprocessing.from_processor(encoder.preprocessing()).enough_px
+    except EncoderUnavailableError:
+        return HASHED_PX

@@ -231,6 +231,15 @@ def require_same_encoder(active: EncoderRow | None, encoder: Encoder) -> None:
     )
 
 
+def require_fingerprint(row: EncoderRow, encoder: Encoder) -> None:
+    """Raise EncoderMismatchError if a checkpoint is no longer the encoder that the gallery knows it as."""
+    if row.fingerprint != encoder.fingerprint:
+        raise EncoderMismatchError(
+            f"{row.checkpoint} has changed since it was added as {row.name} (fingerprint"
+            f" {row.fingerprint[:12]}, now {encoder.fingerprint[:12]}); put the files back, or add it anew"
+        )
+
+
 async def claim(connection: Connection, encoder: Encoder) -> int:
     """Return the id of this encoder in the gallery: claim_encoder, with what the encoder says of itself."""
     return await claim_encoder(

@@ -3,6 +3,7 @@
 * GalleryError
   x NothingIndexedError       the gallery has no active encoder yet: index something first
   x EncoderMismatchError      the gallery's vectors and this encoder do not belong together
+  x EncoderStateError         no such encoder, or it is not in a state for what is asked of it
   x CollectionConflictError   a collection of this name lives in another folder, or takes no uploads
   x KeyConflictError          an API key of this name is there already
   x CopyError                 a copy of the gallery cannot be made, or read back
@@ -21,6 +22,10 @@ class NothingIndexedError(GalleryError):
 
 class EncoderMismatchError(GalleryError):
     """The gallery's vectors and this encoder do not belong together; the message names both."""
+
+
+class EncoderStateError(GalleryError):
+    """No such encoder, or it is not in a state for what is asked of it; the message says what to do first."""
 
 
 class CollectionConflictError(GalleryError):

@@ -68,6 +68,30 @@ encoders = Table(
     comment="Every model whose vectors are here; at most one is active",
 )
 
+encoder_switches = Table(
+    "encoder_switches",
+    metadata,
+    Column(
+        "encoder_id",
+        SmallInteger,
+        ForeignKey(encoders.c.id, ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+        comment="Which encoder",
+    ),
+    Column(
+        "announced_at",
+        DateTime(timezone=True),
+        comment="When it was said to be the next active one; running services load it then",
+    ),
+    Column(
+        "activated_at",
+        DateTime(timezone=True),
+        comment="When it became active; the latest but one is what rollback goes back to",
+    ),
+    comment="When each encoder was last announced and made active",
+)
+
 collections = Table(
     "collections",
     metadata,

@@ -56,7 +56,7 @@ class CaptionRanks:
 def rank_captions(gallery: EncodedGallery) -> CaptionRanks:
     """Have every caption ask for its photo, and every photo for its captions."""
     answers = ranks_of_each_text(gallery.images, gallery.texts, gallery.photo_of_text)
-    best = np.full(len(gallery.photos), np.iinfo(np.int64).max)
+    best = np.full(len(gallery.images), np.iinfo(np.int64).max)
     np.minimum.at(best, gallery.photo_of_text, answers)
     return CaptionRanks(
         ranks_of_images(gallery.texts, gallery.images, gallery.photo_of_text),
