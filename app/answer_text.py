@@ -13,7 +13,7 @@ import nh3
 from markdown_it import MarkdownIt
 
 from app.answer_words import WORDS, Language
-from app.search_schemas import HitAnswer, QueryEcho, TermEcho
+from app.search_schemas import BackgroundAnswer, HitAnswer, QueryEcho, TermEcho
 from training.caption_words import content_words
 
 TAGS = {"p", "strong", "em", "code", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td"}
@@ -40,10 +40,15 @@ _VIETNAMESE = re.compile(
 )
 
 
-def answer_markdown(question: QueryEcho, hits: Sequence[HitAnswer], language: Language) -> str:
+def answer_markdown(
+    question: QueryEcho,
+    hits: Sequence[HitAnswer],
+    language: Language,
+    background: BackgroundAnswer | None = None,
+) -> str:
     """Return what was found, in Markdown: how many, the best, the question's parts, what captions share."""
     tell = Teller(language)
-    return "\n\n".join(tell.nothing(question) if not hits else tell.found(question, hits))
+    return "\n\n".join(tell.nothing(question) if not hits else tell.found(question, hits, background))
 
 
 def to_html(markdown: str) -> str:
@@ -86,11 +91,15 @@ class Teller:
             ways.append(self._say("exclude", value=len(question.exclude)))
         yield "\n".join([self._say("ways_on"), "", *(f"- {way}" for way in ways)])
 
-    def found(self, question: QueryEcho, hits: Sequence[HitAnswer]) -> Iterator[str]:
+    def found(
+        self, question: QueryEcho, hits: Sequence[HitAnswer], background: BackgroundAnswer | None = None
+    ) -> Iterator[str]:
         """Yield how many were found, the best, the parts, and what the captions share."""
         best = max(hits, key=lambda hit: hit.score)
         yield f"{self._how_many(question, hits)} {self._best(best)}"
-        if best.score < FAR:
+        if background is not None and background.nothing_near and not question.offset:
+            yield self._say("chance")
+        elif best.score < FAR:
             yield self._say("far", score=self._number(best.score))
         elif len(hits) >= LOOKED_AT and best.score - min(hit.score for hit in hits) < FLAT:
             scores = [hit.score for hit in hits]
@@ -162,5 +171,7 @@ def _is_narrowed(question: QueryEcho) -> bool:
     return (
         question.collection is not None
         or question.min_score is not None
+        or question.fold_duplicates is not None
         or any((question.attributes, question.exclude, question.taken_from, question.taken_to))
+        or any((question.min_width, question.min_height))
     )

@@ -29,6 +29,8 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "no_caption": "{best}. Nobody has said what it shows",
         "flat": "No picture stands out: the first and the last score nearly the same ({first} and {last}).",
         "far": "None is really near: even the best scores only {score}.",
+        "chance": "Nothing here is closer than chance: captions come as near to pictures that they were"
+        " not written for.",
         "truncated": "Your words are longer than the encoder reads; only their beginning counted.",
         "part": "Part of the question",
         "weight": "Weight",
@@ -63,6 +65,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "no_caption": "{best}. Ảnh chưa có lời mô tả",
         "flat": "Không ảnh nào nổi bật: ảnh đầu và ảnh cuối gần như cùng điểm ({first} và {last}).",
         "far": "Không ảnh nào thật sự gần: ảnh tốt nhất cũng chỉ đạt {score}.",
+        "chance": "Không ảnh nào gần hơn mức ngẫu nhiên: lời mô tả của ảnh khác cũng gần đến thế.",
         "truncated": "Câu hỏi dài hơn mức bộ mã hóa đọc được; chỉ phần đầu được tính.",
         "part": "Phần của câu hỏi",
         "weight": "Trọng số",

@@ -10,6 +10,7 @@ import msgspec
 from app.schemas import image_url, thumbnail_url
 from app.search import Answer, Encoded, Found, Question
 from app.search_schemas import (
+    BackgroundAnswer,
     EncoderEcho,
     HitAnswer,
     QueryEcho,
@@ -20,6 +21,7 @@ from app.search_schemas import (
 )
 from app.service import Service
 from app.terms import Term
+from db.background import Background
 from db.gallery import Embedding
 from db.searching import Hit
 
@@ -30,7 +32,8 @@ def search_answer(service: Service, question: Question, answer: Answer) -> Searc
     """Return an answer as it travels: the command line prints the same."""
     return SearchAnswer(
         query=query_echo(service, question, answer.encoded.embeddings, answer.truncated),
-        hits=[hit_answer(hit, question.terms) for hit in answer.hits],
+        hits=[hit_answer(hit, question.terms, answer.found.background) for hit in answer.hits],
+        background=background_answer(answer.found),
         timings_ms=timings(answer.encoded, answer.found),
     )
 
@@ -60,6 +63,13 @@ def query_echo(
         sort=question.sort,
         truncated=any(truncated),
         exact=question.exact,
+        min_width=filters.min_width,
+        min_height=filters.min_height,
+        caption_weight=question.caption_weight,
+        normalise=question.normalise,
+        fold_duplicates=question.fold_duplicates,
+        background=question.background,
+        rerank=question.rerank,
         encoder=encoder_echo(service),
     )
 
@@ -91,7 +101,22 @@ def encoder_echo(service: Service) -> EncoderEcho:
     )
 
 
-def hit_answer(hit: Hit, terms: Sequence[Term]) -> HitAnswer:
+def background_answer(found: Found) -> BackgroundAnswer | None:
+    """Return what the scores of the hits are held against, if that was asked."""
+    background = found.background
+    if background is None:
+        return None
+    best = max((hit.score for hit in found.hits), default=None)
+    return BackgroundAnswer(
+        sample=len(background.scores),
+        mean=background.mean,
+        deviation=background.deviation,
+        chance=background.chance,
+        nothing_near=None if background.chance is None else best is None or best < background.chance,
+    )
+
+
+def hit_answer(hit: Hit, terms: Sequence[Term], background: Background | None = None) -> HitAnswer:
     """Return a hit as it travels, with the addresses of its picture."""
     scores = list(zip(terms, hit.term_scores, strict=True))
     return msgspec.convert(
@@ -99,6 +124,7 @@ def hit_answer(hit: Hit, terms: Sequence[Term]) -> HitAnswer:
             **{name: getattr(hit, name) for name in hit.__slots__},
             "text_score": _only([score for term, score in scores if term.kind == "text"]),
             "image_score": _only([score for term, score in scores if term.kind != "text"]),
+            "percentile": None if background is None else background.percentile(hit.score),
             "image_url": image_url(hit.id),
             "thumbnail_url": thumbnail_url(hit.id),
         },

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from app.answer_text import answer_markdown, to_html
 from app.answer_words import Language
-from app.answers import encoder_echo, hit_answer, query_echo, timings
+from app.answers import background_answer, encoder_echo, hit_answer, query_echo, timings
 from app.errors import STATUS, problem, unexpected_problem
 from app.search import Encoded, Found, Question, find
 from app.search_schemas import DoneEvent, ErrorEvent, HitAnswer, HitsEvent, QueryEcho, Receipt, TextEvent
@@ -39,15 +39,17 @@ async def answer_events(
         told = problem(error) if isinstance(error, tuple(STATUS)) else unexpected_problem(error)
         yield "error", ErrorEvent(told.status_code, told.title or "", told.detail)
         return
-    hits = [hit_answer(hit, question.terms) for hit in found.hits]
+    hits = [hit_answer(hit, question.terms, found.background) for hit in found.hits]
+    background = background_answer(found)
     for first in range(0, len(hits), HITS_AT_ONCE):
         yield "hits", HitsEvent(hits[first : first + HITS_AT_ONCE])
-    markdown = answer_markdown(understood, hits, language)
+    markdown = answer_markdown(understood, hits, language, background)
     yield "text", TextEvent(html=to_html(markdown), markdown=markdown)
     yield (
         "done",
         DoneEvent(
             timings_ms=timings(encoded, found),
+            background=background,
             receipt=_receipt(service, question, encoded, understood, found.ef_search),
             more=_may_be_more(question, hits),
         ),
@@ -80,6 +82,10 @@ def _receipt(
         offset=question.offset,
         exact=ef_search is None,
         ef_search=ef_search,
+        caption_weight=question.caption_weight,
+        normalise=question.normalise,
+        fold_duplicates=question.fold_duplicates,
+        reranker=service.settings.reranker if question.rerank else None,
         sql=receipt_sql(
             encoded.embeddings,
             question.weights,
@@ -88,6 +94,8 @@ def _receipt(
             filters=question.filters,
             sort=question.sort,
             exact=question.exact,
+            ranking=question.ranking,
+            background=question.background,
         ),
     )
 

@@ -16,6 +16,7 @@ import psycopg_pool
 from app.encoders_cli import encoders
 from app.errors import AppError
 from app.keys_cli import keys
+from app.ranking_cli import duplicates, normalise
 from app.running import run_async
 from app.search_cli import search
 from app.settings import Settings, describe
@@ -61,6 +62,8 @@ def main(verbose: bool) -> None:
 main.add_command(encoders)
 main.add_command(keys)
 main.add_command(search)
+main.add_command(normalise)
+main.add_command(duplicates)
 
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:

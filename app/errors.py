@@ -147,6 +147,7 @@ STATUS: Mapping[type[Exception], int] = {
     embedding_errors.EncoderBusyError: 503,
     embedding_errors.EncoderOutOfMemoryError: 503,
     db_errors.NothingIndexedError: 409,
+    db_errors.NotNormalisedError: 409,
     db_errors.EncoderMismatchError: 503,
     db_errors.CollectionConflictError: 409,
     db_errors.KeyConflictError: 409,

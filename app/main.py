@@ -19,7 +19,15 @@ from app.routes.access import admit
 from app.routes.ask import ask_by_body
 from app.routes.documentation import documentation_assets, openapi_config
 from app.routes.forms import require_plain_body
-from app.routes.gallery import get_collections, get_encoders, get_facets, get_status, live, ready
+from app.routes.gallery import (
+    get_collections,
+    get_duplicates,
+    get_encoders,
+    get_facets,
+    get_status,
+    live,
+    ready,
+)
 from app.routes.headers import make_header_hook
 from app.routes.images import (
     delete_image,
@@ -76,6 +84,7 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
             get_collections,
             get_encoders,
             get_facets,
+            get_duplicates,
             get_status,
             start_session,
             end_session,

@@ -92,6 +92,23 @@ class FacetsAnswer(Struct, frozen=True):
     attributes: list[Facet]
 
 
+class DuplicateAnswer(Struct, frozen=True):
+    """A picture of a stack; distance is its cosine distance to the stack's first."""
+
+    id: UUID
+    collection: str
+    uri: str
+    distance: float
+    image_url: str
+    thumbnail_url: str
+
+
+class StackAnswer(Struct, frozen=True):
+    """Pictures that nearly repeat each other; the first, with the most pixels, is the one to keep."""
+
+    pictures: list[DuplicateAnswer]
+
+
 class ActiveEncoder(Struct, frozen=True):
     """The encoder whose vectors answer questions."""
 

@@ -10,14 +10,18 @@ from uuid import UUID
 
 from app.errors import ImageNotFoundError, QuestionError
 from app.limits import check_attributes
+from app.reranking import rerank
 from app.service import Service
 from app.terms import DEFAULT_ALPHA, Term, check_collection, check_terms, encode_terms, truncated_terms
+from db.background import Background, background_scores
+from db.connection import Connection
 from db.gallery import Embedding
-from db.searching import Filters, Hit, Sort, embeddings_of, search_images, similar_images
+from db.searching import Filters, Hit, Ranking, Sort, embeddings_of, search_images, similar_images
 
 DEFAULT_K = 5
 MAX_OFFSET = 100_000
 MAX_EXCLUDED = 1000
+MOST_PIXELS_A_SIDE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,26 @@ class Question:
     filters: Filters = field(default_factory=Filters)
     sort: Sort = "relevance"
     exact: bool = False
+    caption_weight: float = 0.0
+    normalise: bool = False
+    fold_duplicates: float | None = None
+    background: bool = False
+    rerank: bool = False
+
+    @property
+    def words(self) -> str:
+        """The words that lead towards something, joined."""
+        return " ".join(term.text for term in self.terms if term.text is not None and term.weight > 0)
+
+    @property
+    def ranking(self) -> Ranking:
+        """What counts beside nearness."""
+        return Ranking(self.words or None, self.caption_weight, self.normalise, self.fold_duplicates)
+
+    @property
+    def is_reranked(self) -> bool:
+        """Say whether more counts than to be near."""
+        return self.caption_weight > 0 or self.normalise or self.fold_duplicates is not None
 
     @property
     def weights(self) -> list[float]:
@@ -51,10 +75,11 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Hits, best first; and how long the database took."""
+    """Hits, best first; how long the database took; and how near random pictures are, if that was asked."""
 
     hits: list[Hit]
     database_ms: float
+    background: Background | None = None
 
     @property
     def ef_search(self) -> int | None:
@@ -102,6 +127,8 @@ async def encode(service: Service, question: Question) -> Encoded:
     """Return the vectors of a question's terms; raises as search does, of the question and the encoder."""
     started = time.perf_counter()
     check(question, max_k=service.settings.max_k, max_text_chars=service.settings.max_text_chars)
+    if question.rerank and service.reranker is None:
+        raise QuestionError("rerank is asked, and no reranker is set (IMAGE_RETRIEVAL_RERANKER)")
     embeddings = await encode_terms(service, question.terms)
     return Encoded(embeddings, 1000 * (time.perf_counter() - started))
 
@@ -115,17 +142,22 @@ async def find(service: Service, question: Question, encoded: Encoded) -> Found:
         weights=question.weights,
         filters=question.filters,
         sort=question.sort,
+        ranking=question.ranking,
     )
     async with service.pool.connection() as connection:  # only now: nobody holds one while the encoder works
         hits = await ask(connection, k=question.k, skip=question.offset, exact=question.exact)
+        background = await _background(connection, question, encoded) if question.background else None
     database_s = time.perf_counter() - started
+    if question.rerank:
+        assert service.reranker is not None
+        hits = await rerank(service.reranker, question.words, hits)
     service.observe_search(
         "\n".join(term.text for term in question.terms if term.text is not None) or None,
         encode_s=encoded.encode_ms / 1000,
         database_s=database_s,
-        ask=None if question.exact or question.sort != "relevance" else ask,
+        ask=None if question.exact or question.sort != "relevance" or question.is_reranked else ask,
     )
-    return Found(hits, 1000 * database_s)
+    return Found(hits, 1000 * database_s, background)
 
 
 async def more_like(service: Service, image_id: UUID, *, k: int, filters: Filters) -> list[Hit]:
@@ -163,8 +195,25 @@ def check(question: Question, *, max_k: int, max_text_chars: int) -> None:
         raise QuestionError(f"exclude has {len(filters.exclude)} pictures; the most is {MAX_EXCLUDED}")
     if filters.min_score is not None and not math.isfinite(filters.min_score):
         raise QuestionError(f"min_score is {filters.min_score}; it is a cosine similarity, from -1 to 1")
+    for name, value in (("min_width", filters.min_width), ("min_height", filters.min_height)):
+        if value is not None and not 1 <= value <= MOST_PIXELS_A_SIDE:
+            raise QuestionError(f"{name} is {value}; it goes from 1 to {MOST_PIXELS_A_SIDE:,} pixels")
+    if not 0 <= question.caption_weight <= 1:
+        raise QuestionError(
+            f"caption_weight is {question.caption_weight}; it goes from 0 (the vector alone) to 1 (captions)"
+        )
+    if question.fold_duplicates is not None and not 0 <= question.fold_duplicates <= 2:
+        raise QuestionError(
+            f"fold_duplicates is {question.fold_duplicates}; it is a cosine distance, from 0 to 2"
+        )
     if filters.taken_from and filters.taken_to and filters.taken_from > filters.taken_to:
         raise QuestionError(f"taken_from {filters.taken_from} is after taken_to {filters.taken_to}")
+
+
+async def _background(connection: Connection, question: Question, encoded: Encoded) -> Background:
+    return await background_scores(
+        connection, encoded.embeddings, question.weights, collection=question.filters.collection
+    )
 
 
 async def _truncated(service: Service, terms: Sequence[Term]) -> list[bool]:

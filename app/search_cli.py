@@ -9,6 +9,7 @@ import msgspec
 
 from app.running import run_async
 from app.settings import Settings
+from db.duplicates import MAX_DISTANCE
 from db.searching import Sort
 
 if TYPE_CHECKING:
@@ -35,12 +36,25 @@ if TYPE_CHECKING:
 @click.option(
     "--sort", type=click.Choice(get_args(Sort)), default="relevance", help="newest, oldest: of the 200 best."
 )
+@click.option(
+    "--caption-weight", type=click.FloatRange(0, 1), default=0.0, help="Weight of the words in captions."
+)
+@click.option("--normalise", is_flag=True, help="Hold back pictures that are near to whatever is asked.")
+@click.option(
+    "--fold-duplicates",
+    type=click.FloatRange(0, 2),
+    is_flag=False,
+    flag_value=MAX_DISTANCE,
+    help="Fold pictures within this cosine distance under the best of them.  [alone: 0.02]",
+)
+@click.option("--rerank", is_flag=True, help="Have the reranker of the settings order the hits.")
 @click.option("--exact", is_flag=True, help="Compare with every picture instead of asking the index.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer in the API's own form.")
 def search(
     question: tuple[str, ...], text: str | None, image: Path | None, image_id: UUID | None, alpha: float,
     k: int, offset: int, collection: str | None, exclude: tuple[UUID, ...], exclude_self: bool,
-    min_score: float | None, sort: Sort, exact: bool, as_json: bool,
+    min_score: float | None, sort: Sort, caption_weight: float, normalise: bool,
+    fold_duplicates: float | None, rerank: bool, exact: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Search by a QUESTION of words, files and ids, added and subtracted, each multiplied.
 
@@ -59,7 +73,20 @@ def search(
     filters = Filters(collection=collection, exclude=exclude, min_score=min_score)
     if exclude_self:
         filters = without_itself(filters, terms)
-    asked = Question(terms, alpha=alpha, k=k, offset=offset, filters=filters, sort=sort, exact=exact)
+    asked = Question(
+        terms,
+        alpha=alpha,
+        k=k,
+        offset=offset,
+        filters=filters,
+        sort=sort,
+        exact=exact,
+        caption_weight=caption_weight,
+        normalise=normalise,
+        fold_duplicates=fold_duplicates,
+        background=True,
+        rerank=rerank,
+    )
     check(asked, max_k=settings.max_k, max_text_chars=settings.max_text_chars)  # before the encoder is loaded
 
     async def run() -> Any:
@@ -99,6 +126,9 @@ def _print(answer: "SearchAnswer") -> None:
         click.echo("the words are longer than the encoder reads; only their beginning counts", err=True)
     if not answer.hits:
         click.echo("no picture matches", err=True)
+    if answer.background and answer.background.nothing_near and not answer.query.offset:
+        click.echo("nothing here is closer than chance", err=True)
     for hit in answer.hits:
         caption = f"  {hit.captions[0]}" if hit.captions else ""
-        click.echo(f"{hit.rank:>3}  {hit.score:.3f}  {hit.collection}/{hit.uri}{caption}")
+        folded = f"  (+{len(hit.stack)})" if hit.stack else ""
+        click.echo(f"{hit.rank:>3}  {hit.score:.3f}  {hit.collection}/{hit.uri}{folded}{caption}")

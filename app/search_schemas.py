@@ -17,6 +17,8 @@ Moment = Annotated[
 ]
 Start = Annotated[float, Meta(ge=0, le=1)]
 Length = Annotated[float, Meta(gt=0, le=1)]
+Pixels = Annotated[int, Meta(ge=1)]
+CosineDistance = Annotated[float, Meta(ge=0, le=2)]
 
 
 class Rectangle(Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,6 +85,24 @@ class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
         Sort, Meta(description="newest and oldest sort the 200 best matches by when they were taken")
     ] = "relevance"
     exact: Annotated[bool, Meta(description="Compare with every picture instead of asking the index")] = False
+    min_width: Annotated[Pixels | None, Meta(description="Only pictures at least so wide, in pixels")] = None
+    min_height: Annotated[Pixels | None, Meta(description="Only pictures at least so high, in pixels")] = None
+    caption_weight: Annotated[
+        float, Meta(ge=0, le=1, description="How much the words count that are in the pictures' captions")
+    ] = 0.0
+    normalise: Annotated[bool, Meta(description="Hold back pictures that are near to whatever is asked")] = (
+        False
+    )
+    fold_duplicates: Annotated[
+        CosineDistance | None,
+        Meta(description="Fold pictures this close (say 0.02) under the best of them"),
+    ] = None
+    background: Annotated[
+        bool, Meta(description="Also say how near random pictures are, so what a score is worth")
+    ] = False
+    rerank: Annotated[bool, Meta(description="Have the service's reranker order the hits of the page")] = (
+        False
+    )
 
 
 class AskRequest(SearchRequest, frozen=True, forbid_unknown_fields=True):
@@ -147,6 +167,13 @@ class QueryEcho(Struct, frozen=True):
     sort: Sort
     truncated: bool
     exact: bool
+    min_width: int | None
+    min_height: int | None
+    caption_weight: float
+    normalise: bool
+    fold_duplicates: float | None
+    background: bool
+    rerank: bool
     encoder: EncoderEcho
 
 
@@ -154,7 +181,9 @@ class HitAnswer(Struct, frozen=True):
     """One picture found. Scores are cosine similarities, from -1 to 1: with the question, and with each term.
 
     text_score is that of the only words, image_score that of the only picture; null if there are none, or
-    several.
+    several. What else it was ranked by is null where it was not asked for: normalised is the score less the
+    picture's bias, caption_score the share of the words in its captions (null: it has none), stack the
+    pictures folded under this one, percentile how many of a hundred random pictures score less.
     """
 
     rank: int
@@ -174,6 +203,10 @@ class HitAnswer(Struct, frozen=True):
     attributes: dict[str, Any]
     image_url: str
     thumbnail_url: str
+    normalised: float | None = None
+    caption_score: float | None = None
+    stack: list[UUID] | None = None
+    percentile: float | None = None
 
 
 class Timings(Struct, frozen=True):
@@ -184,12 +217,27 @@ class Timings(Struct, frozen=True):
     total: float
 
 
+class BackgroundAnswer(Struct, frozen=True):
+    """What scores are held against: mean and standard deviation of those of a sample of random pictures.
+
+    chance is how near captions come, 19 times of 20, to pictures that they were not written for; nothing_near
+    says that no hit scores as much. Both are null before `image-retrieval normalise`.
+    """
+
+    sample: int
+    mean: float | None
+    deviation: float | None
+    chance: float | None
+    nothing_near: bool | None
+
+
 class SearchAnswer(Struct, frozen=True):
-    """Ranked hits, and how they were found."""
+    """Ranked hits, and how they were found; background is null where it was not asked for."""
 
     query: QueryEcho
     hits: list[HitAnswer]
     timings_ms: Timings
+    background: BackgroundAnswer | None = None
 
 
 class SimilarAnswer(Struct, frozen=True):
@@ -226,7 +274,7 @@ class TextEvent(Struct, frozen=True):
 
 
 class Receipt(Struct, frozen=True):
-    """How the hits were found; sql gives the same rows in psql.
+    """How the hits were found; sql gives the same rows in psql, in the order before a reranker's.
 
     ef_search is how many candidates the HNSW index looked at; null when all that match were compared (exact).
     """
@@ -237,6 +285,10 @@ class Receipt(Struct, frozen=True):
     offset: int
     exact: bool
     ef_search: int | None
+    caption_weight: float
+    normalise: bool
+    fold_duplicates: float | None
+    reranker: str | None
     sql: str
 
 
@@ -246,6 +298,7 @@ class DoneEvent(Struct, frozen=True):
     timings_ms: Timings
     receipt: Receipt
     more: bool
+    background: BackgroundAnswer | None = None
 
 
 class ErrorEvent(Struct, frozen=True):

@@ -15,6 +15,7 @@ from app.database import ready_database, require_newest_schema
 from app.index_recall import Ask, RecallSampler
 from app.metrics import SHARED, Metrics
 from app.request_record import current_request, note_steps
+from app.reranking import Reranker, load_reranker
 from app.settings import Settings
 from app.tracing import Tracing, open_tracing
 from db.connection import Connection, Pool, make_pool, may_change
@@ -49,6 +50,7 @@ class Service:
     metrics: Metrics
     recall: RecallSampler
     tracing: Tracing | None
+    reranker: Reranker | None = None
 
     @property
     def upload_dir(self) -> Path:
@@ -108,7 +110,9 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
         EncoderMismatchError: the encoder and the gallery's vectors do not belong together.
         EncoderUnavailableError: the checkpoint cannot be loaded.
         NotMigratedError, DatabaseUnsuitableError: the database is not ready.
+        SettingsError: the reranker cannot be imported.
     """
+    reranker = load_reranker(settings.reranker)
     async with AsyncExitStack() as stack:
         pool, writing_pool = await stack.enter_async_context(open_service_pools(settings))
         async with pool.connection() as connection:
@@ -157,6 +161,7 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
             metrics=metrics,
             recall=recall,
             tracing=tracing,
+            reranker=reranker,
         )
         if SHARED:
             measuring = asyncio.create_task(service.keep_measuring(), name="measure-load")

@@ -102,6 +102,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Most hits a question may ask for."""
     max_text_chars: Annotated[int, Meta(ge=1)] = 8000
     """Longest question in characters."""
+    reranker: str | None = None
+    """A function of one's own that reorders a page's hits, as package.module:function (docs/ranking.md)."""
     recall_sample: Annotated[float, Meta(ge=0, le=1)] = 0.01
     """Share of the questions whose answer is checked against an exact search, for /metrics."""
     tracing: bool = False

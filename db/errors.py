@@ -2,6 +2,7 @@
 
 * GalleryError
   x NothingIndexedError       the gallery has no active encoder yet: index something first
+  x NotNormalisedError        there are no biases to normalise by, or no captions to find them by
   x EncoderMismatchError      the gallery's vectors and this encoder do not belong together
   x EncoderStateError         no such encoder, or it is not in a state for what is asked of it
   x CollectionConflictError   a collection of this name lives in another folder, or takes no uploads
@@ -18,6 +19,10 @@ class GalleryError(Exception):
 
 class NothingIndexedError(GalleryError):
     """The gallery has no active encoder yet."""
+
+
+class NotNormalisedError(GalleryError):
+    """There are no biases yet to normalise scores by, or no captions to work them out from."""
 
 
 class EncoderMismatchError(GalleryError):

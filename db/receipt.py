@@ -6,7 +6,7 @@ from psycopg.sql import SQL, Composed, Literal
 from psycopg.types.json import Jsonb
 
 from db.gallery import Embedding
-from db.searching import Filters, Sort
+from db.searching import NEARNESS, Filters, Ranking, Sort
 
 
 def receipt_sql(
@@ -18,8 +18,12 @@ def receipt_sql(
     filters: Filters,
     sort: Sort = "relevance",
     exact: bool = False,
+    ranking: Ranking = NEARNESS,
+    background: bool = False,
 ) -> str:
     """Return a select of rank, image_id, uri and score; arguments as db.searching.search_images has them.
+
+    With background, of each score's percentile too, and of what is no nearer than chance.
 
     No name in it needs a search_path, and whatever came from outside is a quoted value.
     """
@@ -33,17 +37,32 @@ def receipt_sql(
         "taken_to": filters.taken_to,
         "min_score": filters.min_score,
         "sort": None if sort == "relevance" else sort,
+        "min_width": filters.min_width,
+        "min_height": filters.min_height,
+        "caption_query": ranking.caption_query if ranking.caption_weight else None,
+        "caption_weight": ranking.caption_weight or None,
+        "normalise": ranking.normalise or None,
+        "fold_duplicates": ranking.fold_duplicates,
     }
     named = [
         SQL(",\n    {} => {}").format(SQL(name), Literal(value))
         for name, value in asked.items()
         if value is not None
     ]
-    statement = SQL(
-        "select rank, image_id, uri, score\nfrom image_retrieval.search_images(\n    {},\n    {}{}\n)\n"
-        "order by rank;"
-    ).format(_query(embeddings, weights), Literal(k), SQL("").join(named))
-    return statement.as_string()
+    query = _query(embeddings, weights)
+    hits = SQL("\nfrom image_retrieval.search_images(\n    {},\n    {}{}\n)").format(
+        query, Literal(k), SQL("").join(named)
+    )
+    if not background:
+        return (SQL("select rank, image_id, uri, score") + hits + SQL("\norder by rank;")).as_string()
+    drawn = SQL(",\nimage_retrieval.background_scores(\n    {},\n    {}\n) as background").format(
+        query, Literal(filters.collection)
+    )
+    columns = SQL(
+        "select rank, image_id, uri, score,\n"
+        "       image_retrieval.percentile_of(score, background.scores) as percentile, background.chance"
+    )
+    return (columns + hits + drawn + SQL("\norder by rank;")).as_string()
 
 
 def _query(embeddings: Sequence[Embedding], weights: Sequence[float]) -> Composed:

@@ -3,7 +3,8 @@
 Every connection comes from db.connection's pool, in autocommit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -11,13 +12,24 @@ from uuid import UUID
 
 import numpy as np
 from pgvector import Vector
+from psycopg.errors import ObjectNotInPrerequisiteState
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from db.connection import Connection
+from db.errors import NotNormalisedError
 from db.gallery import Embedding
 
 Sort = Literal["relevance", "newest", "oldest"]
+
+
+def query_values(embeddings: Sequence[Embedding], weights: Sequence[float]) -> dict[str, Any]:
+    """Return the values that a statement makes a question's vector of, as search_images does."""
+    return {
+        "terms": [Vector(embedding) for embedding in embeddings],
+        "weights": [float(weight) for weight in weights],
+        "alone": len(weights) == 1 and weights[0] > 0,  # a tenth of a millisecond less
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,8 @@ class Hit:
     """One row of an answer; scores are cosine similarities: with the question, and with each of its terms.
 
     ef_search is how many candidates the HNSW index looked at; None: every picture that matches was compared.
+    The last three are None unless the Ranking asks for them: the score less the picture's bias, the share of
+    the question's words in its captions (None: it has none), and the pictures folded under it, best first.
     """
 
     rank: int
@@ -41,13 +55,16 @@ class Hit:
     taken_at: datetime | None
     attributes: dict[str, Any]
     ef_search: int | None
+    normalised: float | None
+    caption_score: float | None
+    stack: list[UUID] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which pictures may answer: of this collection, with attributes that contain these, taken in this span.
 
-    Never the excluded ones, and none that scores less than min_score.
+    Never the excluded ones, none that scores less than min_score, and none of fewer pixels a side.
     """
 
     collection: str | None = None
@@ -56,6 +73,27 @@ class Filters:
     taken_from: datetime | None = None
     taken_to: datetime | None = None
     min_score: float | None = None
+    min_width: int | None = None
+    min_height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What counts beside nearness: unless it is asked for, nothing does.
+
+    caption_weight, from 0 to 1, is that of the words of caption_query in the pictures' captions; normalise
+    takes each picture's bias off its score; fold_duplicates is a cosine distance within which pictures are
+    folded under the best of them. Source: migrations/sql/rank_candidates_v1.sql.
+    """
+
+    caption_query: str | None = None
+    caption_weight: float = 0.0
+    normalise: bool = False
+    fold_duplicates: float | None = None
+
+
+NEARNESS = Ranking()
+"""Nothing else counts."""
 
 
 async def search_images(
@@ -68,12 +106,16 @@ async def search_images(
     filters: Filters = Filters(),
     sort: Sort = "relevance",
     exact: bool = False,
+    ranking: Ranking = NEARNESS,
 ) -> list[Hit]:
     """Return the k pictures nearest to compose_query(embeddings, weights), with each term's score.
 
-    Embeddings are float32 (d,), unit length. Source: migrations/sql/search_images_v2.sql.
+    Embeddings are float32 (d,), unit length. Source: migrations/sql/search_images_v3.sql.
+
+    Raises:
+        NotNormalisedError: the ranking is to normalise, and there are no biases.
     """
-    async with connection.cursor(row_factory=class_row(Hit), binary=True) as cursor:
+    async with connection.cursor(row_factory=class_row(Hit), binary=True) as cursor, _biases_named():
         await cursor.execute(
             """
             select hits.rank, hits.image_id as id, hits.score,
@@ -83,26 +125,31 @@ async def search_images(
                        order by place
                    ) as term_scores,
                    hits.captions, gallery.collection, hits.uri, gallery.width, gallery.height,
-                   gallery.format, gallery.byte_size, gallery.taken_at, gallery.attributes, hits.ef_search
+                   gallery.format, gallery.byte_size, gallery.taken_at, gallery.attributes, hits.ef_search,
+                   hits.normalised, hits.caption_score, hits.stack
             from search_images(
                      case when %(alone)s then (%(terms)b::vector[])[1]
                           else compose_query(%(terms)b::vector[], %(weights)s::float8[])
                      end, %(k)s::integer,
                      %(collection)s::text, %(attributes)s::jsonb, %(skip)s::integer, %(exact)s,
                      %(exclude)s::uuid[], %(taken_from)s::timestamptz, %(taken_to)s::timestamptz,
-                     %(min_score)s::float8, %(sort)s::text
+                     %(min_score)s::float8, %(sort)s::text, %(min_width)s::integer, %(min_height)s::integer,
+                     %(caption_query)s::text, %(caption_weight)s::float8, %(normalise)s,
+                     %(fold_duplicates)s::float8
                  ) as hits
             join gallery on gallery.id = hits.image_id
             order by hits.rank
             """,
             {
-                "terms": [Vector(embedding) for embedding in embeddings],
-                "weights": [float(weight) for weight in weights],
-                "alone": len(weights) == 1 and weights[0] > 0,  # a tenth of a millisecond less
+                **query_values(embeddings, weights),
                 "k": k,
                 "skip": skip,
                 "sort": sort,
                 "exact": exact,
+                "caption_query": ranking.caption_query,
+                "caption_weight": ranking.caption_weight,
+                "normalise": ranking.normalise,
+                "fold_duplicates": ranking.fold_duplicates,
                 **_filters(filters),
             },
         )
@@ -122,7 +169,8 @@ async def similar_images(
             """
             select hits.rank, hits.image_id as id, hits.score, array[hits.score] as term_scores,
                    hits.captions, gallery.collection, hits.uri, gallery.width, gallery.height, gallery.format,
-                   gallery.byte_size, gallery.taken_at, gallery.attributes, null::integer as ef_search
+                   gallery.byte_size, gallery.taken_at, gallery.attributes, null::integer as ef_search,
+                   null::float8 as normalised, null::float8 as caption_score, null::uuid[] as stack
             from similar_images(%(id)s, %(k)s::integer, %(collection)s::text, %(attributes)s::jsonb) as hits
             join gallery on gallery.id = hits.image_id
             order by hits.rank
@@ -140,6 +188,19 @@ async def embeddings_of(connection: Connection, ids: Sequence[UUID]) -> dict[UUI
     return {id_: embedding.to_numpy().astype(np.float32) async for id_, embedding in cursor}
 
 
+@asynccontextmanager
+async def _biases_named() -> AsyncIterator[None]:
+    """Give the error of a search that has no biases to normalise by a name of ours."""
+    try:
+        yield
+    except ObjectNotInPrerequisiteState as error:
+        if "biases" not in (error.diag.message_primary or ""):
+            raise
+        raise NotNormalisedError(
+            "there are no biases yet to normalise scores by; work them out with: image-retrieval normalise"
+        ) from error
+
+
 def _filters(filters: Filters) -> dict[str, Any]:
     attributes = None if filters.attributes is None else Jsonb(dict(filters.attributes))
     return {
@@ -149,4 +210,6 @@ def _filters(filters: Filters) -> dict[str, Any]:
         "taken_from": filters.taken_from,
         "taken_to": filters.taken_to,
         "min_score": filters.min_score,
+        "min_width": filters.min_width,
+        "min_height": filters.min_height,
     }

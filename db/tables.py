@@ -6,12 +6,14 @@ held by the frozen files of migrations/sql and their tests.
 
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
+    REAL,
     BigInteger,
     CheckConstraint,
     Column,
     Computed,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -183,6 +185,55 @@ image_embeddings = Table(
     Index("image_embeddings_image_id", "image_id"),
     postgresql_partition_by="LIST (encoder_id)",
     comment="Unit vectors: one partition an encoder, each with its own HNSW index",
+)
+
+reference_captions = Table(
+    "reference_captions",
+    metadata,
+    Column("encoder_id", ForeignKey(encoders.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("image_id", Uuid, primary_key=True),
+    Column("position", SmallInteger, primary_key=True, comment="Which of the picture's captions"),
+    Column(
+        "embedding",
+        HALFVEC,
+        nullable=False,
+        comment="Unit length; a caption that changes takes it along",
+    ),
+    Column(
+        "nearest",
+        REAL,
+        comment="Of some: its highest cosine similarity with a picture that is not its own, by fill_chance",
+    ),
+    Index(
+        "reference_captions_nearest",
+        "encoder_id",
+        "nearest",
+        postgresql_where=text("nearest is not null"),
+    ),
+    ForeignKeyConstraint(
+        ["image_id", "position"], [captions.c.image_id, captions.c.position], ondelete="CASCADE"
+    ),
+    comment="A sample of the captions as an encoder's vectors: what people say here",
+)
+
+image_biases = Table(
+    "image_biases",
+    metadata,
+    Column("encoder_id", ForeignKey(encoders.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("image_id", ForeignKey(images.c.id, ondelete="CASCADE"), primary_key=True),
+    Column(
+        "bias",
+        REAL,
+        nullable=False,
+        comment="0.75 times the mean of its 128 highest cosine similarities with reference_captions",
+    ),
+    Column(
+        "reference",
+        Text,
+        nullable=False,
+        comment="Digest of the reference captions that it was worked out from",
+    ),
+    comment="How near a picture is to whatever is asked: taken off its score by normalise",
 )
 
 api_keys = Table(

@@ -1,28 +1,36 @@
 """What is in the gallery, and whether the service is well: collections, facets, encoders, /livez, /readyz."""
 
 from importlib.metadata import version
+from itertools import groupby
 
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery
 
-from app.errors import StoppingError
+from app.errors import QuestionError, StoppingError
 from app.routes.access import writes
 from app.routes.forms import AnyRequest
 from app.schemas import (
     ActiveEncoder,
     CollectionAnswer,
+    DuplicateAnswer,
     EncoderAnswer,
     Facet,
     FacetsAnswer,
     FacetValue,
     Health,
+    StackAnswer,
     StatusAnswer,
+    image_url,
+    thumbnail_url,
 )
 from app.service import Service, require_same_encoder
 from app.terms import MAX_TERMS, check_collection
+from db.duplicates import MAX_DISTANCE, duplicate_stacks
 from db.facets import read_facets
 from db.gallery import active_encoder, count_images, list_collections, list_encoders
+
+MOST_STACKS = 1000
 
 
 @get("/api/collections", tags=["gallery"], operation_id="listCollections")
@@ -68,6 +76,46 @@ async def get_facets(
             for key, values in facets.attributes.items()
         ],
     )
+
+
+@get("/api/duplicates", tags=["gallery"], operation_id="listDuplicates")
+async def get_duplicates(
+    service: NamedDependency[Service],
+    collection: FromQuery[str | None] = None,
+    max_distance: FromQuery[float] = MAX_DISTANCE,
+    most: FromQuery[int] = 100,
+) -> list[StackAnswer]:
+    """List stacks of pictures that nearly repeat each other, the largest first; max_distance is cosine.
+
+    It asks once for every picture: a large gallery needs longer than a request may take, and
+    `image-retrieval duplicates` instead.
+    """
+    if collection is not None:
+        check_collection(collection)
+    if not 0 <= max_distance <= 2:
+        raise QuestionError(f"max_distance is {max_distance}; it is a cosine distance, from 0 to 2")
+    if not 1 <= most <= MOST_STACKS:
+        raise QuestionError(f"most is {most}; it goes from 1 to {MOST_STACKS} stacks")
+    async with service.pool.connection() as connection:
+        found = await duplicate_stacks(
+            connection, max_distance=max_distance, collection=collection, most_stacks=most
+        )
+    return [
+        StackAnswer(
+            [
+                DuplicateAnswer(
+                    picture.image_id,
+                    picture.collection,
+                    picture.uri,
+                    picture.distance,
+                    image_url(picture.image_id),
+                    thumbnail_url(picture.image_id),
+                )
+                for picture in stack
+            ]
+        )
+        for _, stack in groupby(found, key=lambda picture: picture.stack)
+    ]
 
 
 @get("/api/status", tags=["gallery"], operation_id="status")

@@ -41,6 +41,8 @@ def read_question(asked: SearchRequest, picture: Picture | None = None) -> Quest
         taken_from=read_moment("taken_from", asked.taken_from),
         taken_to=read_moment("taken_to", asked.taken_to),
         min_score=asked.min_score,
+        min_width=asked.min_width,
+        min_height=asked.min_height,
     )
     return Question(
         terms,
@@ -50,6 +52,11 @@ def read_question(asked: SearchRequest, picture: Picture | None = None) -> Quest
         filters=without_itself(filters, terms) if asked.exclude_self else filters,
         sort=asked.sort,
         exact=asked.exact,
+        caption_weight=asked.caption_weight,
+        normalise=asked.normalise,
+        fold_duplicates=asked.fold_duplicates,
+        background=asked.background,
+        rerank=asked.rerank,
     )
 
 

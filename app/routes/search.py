@@ -39,6 +39,13 @@ async def search_by_address(
     min_score: FromQuery[float | None] = None,
     sort: FromQuery[Sort] = "relevance",
     exact: FromQuery[bool] = False,
+    min_width: FromQuery[int | None] = None,
+    min_height: FromQuery[int | None] = None,
+    caption_weight: FromQuery[float] = 0.0,
+    normalise: FromQuery[bool] = False,
+    fold_duplicates: FromQuery[float | None] = None,
+    background: FromQuery[bool] = False,
+    rerank: FromQuery[bool] = False,
 ) -> SearchAnswer:
     """Search by words, by a picture of the gallery, or by both; alpha is the weight of the words.
 
@@ -60,6 +67,13 @@ async def search_by_address(
         min_score=min_score,
         sort=sort,
         exact=exact,
+        min_width=min_width,
+        min_height=min_height,
+        caption_weight=caption_weight,
+        normalise=normalise,
+        fold_duplicates=fold_duplicates,
+        background=background,
+        rerank=rerank,
     )
     return await _answer(service, request, None)
 

@@ -30,10 +30,13 @@ async def test_an_answer_comes_as_understood_hits_text_and_done(client: Client) 
     assert hits_of(events) == found["hits"]
     assert set(named(events, "text")[0]) == {"html", "markdown"}
     done = named(events, "done")[0]
-    assert set(done) == {"timings_ms", "receipt", "more"}
+    assert set(done) == {"timings_ms", "background", "receipt", "more"}
     assert done["timings_ms"]["total"] > 0
     assert done["more"] is True
-    assert set(done["receipt"]) == {"encoder", "terms", "k", "offset", "exact", "ef_search", "sql"}
+    assert set(done["receipt"]) == {
+        "encoder", "terms", "k", "offset", "exact", "ef_search", "caption_weight", "normalise",
+        "fold_duplicates", "reranker", "sql",
+    }  # fmt: skip
 
 
 async def test_hits_come_ten_at_a_time_in_order(client: Client) -> None:

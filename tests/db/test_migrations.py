@@ -40,6 +40,8 @@ OBVIOUS = {
     "images": {"collection", "byte_size", "created_at"},
     "captions": {"image_id", "body"},
     "image_embeddings": {"encoder_id", "image_id"},
+    "reference_captions": {"encoder_id", "image_id"},
+    "image_biases": {"encoder_id", "image_id"},
     "api_keys": {"created_at"},
     "hit": {"rank", "image_id", "uri", "score", "captions"},
 }

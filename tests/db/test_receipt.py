@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from db.connection import make_pool
 from db.receipt import receipt_sql
-from db.searching import Filters, search_images
+from db.searching import Filters, Ranking, search_images
 from tests.db.galleries import Embedding, clustered, connect, id_of
 
 NASTY = [
@@ -48,15 +48,26 @@ async def test_the_receipt_gives_the_same_rows_and_scores(
         taken_from=first,
         taken_to=last,
         min_score=data.draw(st.none() | st.floats(-1, 1)),
+        min_width=data.draw(st.sampled_from([None, 1, 40, 41])),
+    )
+    ranking = Ranking(
+        caption_query=data.draw(st.sampled_from([None, "picture 17", *NASTY])),
+        caption_weight=data.draw(st.sampled_from([0.0, 0.0, 0.3, 1.0])),
+        normalise=data.draw(st.booleans()),
+        fold_duplicates=data.draw(st.sampled_from([None, None, 0.0, 0.1])),
     )
     k, skip = data.draw(st.integers(1, 30)), data.draw(st.integers(0, 30))
     sort, exact = data.draw(st.sampled_from(["relevance", "newest", "oldest"])), data.draw(st.booleans())
     embeddings = [questions[i] for i in terms]
-    asked = {"k": k, "skip": skip, "filters": filters, "sort": sort, "exact": exact}
+    asked = {"k": k, "skip": skip, "filters": filters, "sort": sort, "exact": exact, "ranking": ranking}
     with connect(small_gallery) as connection:
         connection.execute(
             "update images set taken_at = %s where right(id::text, 1) in ('1', '2', '3')",
             (datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=len(terms)),),
+        )
+        connection.execute(
+            "insert into image_biases select 1, image_id, random() / 2, '' from image_embeddings"
+            " on conflict do nothing"
         )
     async with make_pool(small_gallery) as pool, pool.connection() as connection:
         hits = await search_images(connection, embeddings, weights, **asked)

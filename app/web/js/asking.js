@@ -37,7 +37,7 @@ export async function answerTurn(view, { signal, onUnderstood }) {
     },
   });
   try {
-    const body = { ...(await requestBody(turn.question)), language: language() };
+    const body = { ...(await requestBody(turn.question)), background: true, language: language() };
     await ask(body, { signal, onWait: (seconds) => view.wait(seconds), onEvent: (name, data) => events[name]?.(data) });
     turn.state = "done";
   } catch (error) {

@@ -2,7 +2,7 @@
 
 import { copy } from "./copying.js";
 import { h, icon } from "./dom.js";
-import { formatMilliseconds } from "./formats.js";
+import { formatMilliseconds, formatScore } from "./formats.js";
 import { formatNumber, t } from "./strings.js";
 import "./strings_views.js";
 import { termName } from "./terms.js";
@@ -16,7 +16,7 @@ import { termName } from "./terms.js";
  * @param {Understood} understood
  * @returns {HTMLDetailsElement}
  */
-export function howFound({ timings_ms: timings, receipt }, understood) {
+export function howFound({ timings_ms: timings, background, receipt }, understood) {
   const { encoder } = receipt;
   return h(
     "details",
@@ -34,6 +34,7 @@ export function howFound({ timings_ms: timings, receipt }, understood) {
       fact("how-question", parts(understood.terms ?? receipt.terms ?? [])),
       fact("how-rows", t("how-k", { k: receipt.k, first: (receipt.offset ?? 0) + 1 })),
       fact("how-search", receipt.exact ? t("how-exact") : t("how-index", { ef: receipt.ef_search })),
+      background && fact("how-chance", chance(background)),
       fact("how-time", times(timings)),
     ),
     receipt.sql && statement(receipt.sql),
@@ -58,6 +59,12 @@ function parts(terms) {
       ),
     ),
   );
+}
+
+/** @param {{mean: number | null, chance: number | null}} background */
+function chance({ mean, chance: reached }) {
+  const written = (/** @type {number | null} */ score) => (score === null ? "–" : formatScore(score));
+  return t("how-chance-scores", { mean: written(mean), chance: written(reached) });
 }
 
 /** @param {{encode: number, database: number, total: number}} timings */

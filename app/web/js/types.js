@@ -6,6 +6,7 @@
  * @property {string} id
  * @property {number} score cosine similarity with the question
  * @property {number[]} term_scores cosine similarity with each term, in the question's order
+ * @property {number | null} [percentile] of a hundred random pictures, how many score less
  * @property {string[]} captions
  * @property {string} collection
  * @property {string} uri
@@ -37,6 +38,7 @@
 /**
  * @typedef {object} Done
  * @property {{encode: number, database: number, total: number}} timings_ms
+ * @property {{mean: number | null, chance: number | null, nothing_near: boolean | null} | null} [background]
  * @property {Record<string, any>} receipt
  * @property {boolean} more
  */
