@@ -106,6 +106,11 @@ class Teller:
             yield self._say("flat", first=self._number(max(scores)), last=self._number(min(scores)))
         if question.truncated:
             yield self._say("truncated")
+        for term in question.terms:
+            if term.without:
+                asked = f"“{escape(term.understood)}”" if term.understood else self._say("anything")
+                without = ", ".join(f"“{escape(concept)}”" for concept in term.without)
+                yield self._say("without", asked=asked, without=without)
         if len(question.terms) > 1:
             yield self._parts(question.terms, best)
         if words := self._shared_words(hits[:LOOKED_AT]):

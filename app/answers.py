@@ -20,9 +20,8 @@ from app.search_schemas import (
     Timings,
 )
 from app.service import Service
-from app.terms import Term
+from app.terms import EncodedTerm, Term
 from db.background import Background
-from db.gallery import Embedding
 from db.searching import Hit
 
 Value = TypeVar("Value")
@@ -31,19 +30,18 @@ Value = TypeVar("Value")
 def search_answer(service: Service, question: Question, answer: Answer) -> SearchAnswer:
     """Return an answer as it travels: the command line prints the same."""
     return SearchAnswer(
-        query=query_echo(service, question, answer.encoded.embeddings, answer.truncated),
+        query=query_echo(service, question, answer.encoded),
         hits=[hit_answer(hit, question.terms, answer.found.background) for hit in answer.hits],
         background=background_answer(answer.found),
         timings_ms=timings(answer.encoded, answer.found),
     )
 
 
-def query_echo(
-    service: Service, question: Question, embeddings: Sequence[Embedding], truncated: Sequence[bool]
-) -> QueryEcho:
+def query_echo(service: Service, question: Question, encoded: Encoded) -> QueryEcho:
     """Return a question as it was understood."""
     terms, filters = question.terms, question.filters
     words = [term for term in terms if term.kind == "text"]
+    echoes = [term_echo(*each) for each in zip(terms, encoded.terms, strict=True)]
     return QueryEcho(
         text=_only([term.text for term in words]),
         image=_only([term.picture_name for term in terms if term.kind == "image"]),
@@ -51,7 +49,7 @@ def query_echo(
         alpha=question.alpha,
         text_weight=sum(term.weight for term in words),
         image_weight=sum(term.weight for term in terms if term.kind != "text"),
-        terms=[term_echo(*each) for each in zip(terms, embeddings, truncated, strict=True)],
+        terms=echoes,
         k=question.k,
         offset=question.offset,
         collection=filters.collection,
@@ -61,7 +59,7 @@ def query_echo(
         taken_to=filters.taken_to,
         min_score=filters.min_score,
         sort=question.sort,
-        truncated=any(truncated),
+        truncated=any(echo.truncated for echo in echoes),
         exact=question.exact,
         min_width=filters.min_width,
         min_height=filters.min_height,
@@ -70,11 +68,15 @@ def query_echo(
         fold_duplicates=question.fold_duplicates,
         background=question.background,
         rerank=question.rerank,
+        literal=question.literal,
+        balanced=question.balanced,
+        more=list(question.more),
+        less=list(question.less),
         encoder=encoder_echo(service),
     )
 
 
-def term_echo(term: Term, embedding: Embedding, truncated: bool) -> TermEcho:
+def term_echo(term: Term, encoded: EncodedTerm) -> TermEcho:
     """Return a term as it was understood."""
     part = term.region
     region = None if part is None else Rectangle(part.x, part.y, part.width, part.height)
@@ -84,9 +86,12 @@ def term_echo(term: Term, embedding: Embedding, truncated: bool) -> TermEcho:
         text=term.text,
         image_id=term.image_id,
         weight=term.weight,
-        truncated=truncated,
+        understood=understood.text if (understood := encoded.understood) else None,
+        without=list(understood.without) if understood else [],
+        sentences=encoded.sentences,
+        truncated=encoded.truncated,
         region=region,
-        embedding=base64.b64encode(embedding.astype("<f2").tobytes()).decode() if given else None,
+        embedding=base64.b64encode(encoded.embedding.astype("<f2").tobytes()).decode() if given else None,
     )
 
 

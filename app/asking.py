@@ -10,10 +10,9 @@ from app.answer_text import answer_markdown, to_html
 from app.answer_words import Language
 from app.answers import background_answer, encoder_echo, hit_answer, query_echo, timings
 from app.errors import STATUS, problem, unexpected_problem
-from app.search import Encoded, Found, Question, find
+from app.search import Encoded, Found, Question, find, ranking_of
 from app.search_schemas import DoneEvent, ErrorEvent, HitAnswer, HitsEvent, QueryEcho, Receipt, TextEvent
 from app.service import Service
-from app.terms import truncated_terms
 from db.receipt import receipt_sql
 
 HITS_AT_ONCE = 10
@@ -30,8 +29,7 @@ async def answer_events(
     service: Service, question: Question, encoded: Encoded, language: Language
 ) -> AsyncGenerator[Event, None]:
     """Yield (name, data): understood, hits (as often as it takes), text, done; or error, the last."""
-    truncated = truncated_terms(service, question.terms)
-    understood = query_echo(service, question, encoded.embeddings, truncated)
+    understood = query_echo(service, question, encoded)
     yield "understood", understood
     try:
         found = await _cancelled_once(find(service, question, encoded))
@@ -78,6 +76,9 @@ def _receipt(
     return Receipt(
         encoder=encoder_echo(service),
         terms=understood.terms,
+        balanced=question.balanced,
+        more=list(question.more),
+        less=list(question.less),
         k=question.k,
         offset=question.offset,
         exact=ef_search is None,
@@ -87,14 +88,13 @@ def _receipt(
         fold_duplicates=question.fold_duplicates,
         reranker=service.settings.reranker if question.rerank else None,
         sql=receipt_sql(
-            encoded.embeddings,
-            question.weights,
+            encoded.composition,
             k=question.k,
             skip=question.offset,
             filters=question.filters,
             sort=question.sort,
             exact=question.exact,
-            ranking=question.ranking,
+            ranking=ranking_of(question, encoded),
             background=question.background,
         ),
     )

@@ -15,6 +15,7 @@ import psycopg_pool
 
 from app.encoders_cli import encoders
 from app.errors import AppError
+from app.judgements_cli import judgements
 from app.keys_cli import keys
 from app.ranking_cli import duplicates, normalise
 from app.running import run_async
@@ -60,6 +61,7 @@ def main(verbose: bool) -> None:
 
 
 main.add_command(encoders)
+main.add_command(judgements)
 main.add_command(keys)
 main.add_command(search)
 main.add_command(normalise)

@@ -38,6 +38,7 @@ from app.routes.images import (
     post_image,
     post_zip,
 )
+from app.routes.judgements import post_judgements
 from app.routes.metrics import get_metrics
 from app.routes.page import get_asset, get_page
 from app.routes.problems import document_problems
@@ -74,6 +75,7 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
             search_by_body,
             ask_by_body,
             predict_image,
+            post_judgements,
             get_image,
             get_file,
             get_thumbnail,

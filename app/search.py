@@ -1,6 +1,5 @@
 """The read path: a question -> its terms' vectors (app.terms) -> one SQL call -> ranked hits."""
 
-import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -8,12 +7,24 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
+import psycopg
+
 from app.errors import ImageNotFoundError, QuestionError
+from app.judgements import check_judged
 from app.limits import check_attributes
 from app.reranking import rerank
 from app.service import Service
-from app.terms import DEFAULT_ALPHA, Term, check_collection, check_terms, encode_terms, truncated_terms
+from app.terms import (
+    DEFAULT_ALPHA,
+    EncodedTerm,
+    Term,
+    check_collection,
+    check_terms,
+    encode_terms,
+    require_direction,
+)
 from db.background import Background, background_scores
+from db.composing import Composed, Composition, Part, compose
 from db.connection import Connection
 from db.gallery import Embedding
 from db.searching import Filters, Hit, Ranking, Sort, embeddings_of, search_images, similar_images
@@ -43,16 +54,19 @@ class Question:
     fold_duplicates: float | None = None
     background: bool = False
     rerank: bool = False
+    literal: bool = False
+    """Words are taken as they are: "without" negates nothing."""
+    balanced: bool = False
+    """Each term is scaled by the spread of its scores."""
+    more: tuple[UUID, ...] = ()
+    """Pictures of the gallery to be more like…"""
+    less: tuple[UUID, ...] = ()
+    """…and to be less like."""
 
     @property
     def words(self) -> str:
         """The words that lead towards something, joined."""
         return " ".join(term.text for term in self.terms if term.text is not None and term.weight > 0)
-
-    @property
-    def ranking(self) -> Ranking:
-        """What counts beside nearness."""
-        return Ranking(self.words or None, self.caption_weight, self.normalise, self.fold_duplicates)
 
     @property
     def is_reranked(self) -> bool:
@@ -67,10 +81,34 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The terms' vectors, float32 (d,), unit length, in their order; and how long that took."""
+    """The terms as they were encoded, how they are composed, and how long that took.
 
-    embeddings: list[Embedding]
+    composed is None where that is compose_query of the terms' vectors as they are.
+    """
+
+    terms: list[EncodedTerm]
+    composition: Composition
+    composed: Composed | None
     encode_ms: float
+
+    @property
+    def embeddings(self) -> list[Embedding]:
+        """Each term's vector, float32 (d,), what is negated taken out."""
+        return self.composed.embeddings if self.composed else [term.embedding for term in self.terms]
+
+    @property
+    def query(self) -> Embedding | None:
+        """The question's vector, float32 (d,), where it is composed already."""
+        return self.composed.query if self.composed else None
+
+    @property
+    def words(self) -> str:
+        """The words that lead towards something, joined, without what they negate."""
+        return " ".join(
+            term.understood.text
+            for term, part in zip(self.terms, self.composition.parts, strict=True)
+            if term.understood and term.understood.text and part.weight > 0
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +127,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The whole of it; truncated says of each term that the encoder read only the beginning of its words."""
+    """The whole of it."""
 
     encoded: Encoded
-    truncated: list[bool]
     found: Found
 
     @property
@@ -117,10 +154,7 @@ async def search(service: Service, question: Question) -> Answer:
         psycopg.Error, psycopg_pool.PoolTimeout: the database does not answer.
     """
     encoded = await encode(service, question)
-    found, truncated = await asyncio.gather(
-        find(service, question, encoded), _truncated(service, question.terms)
-    )
-    return Answer(encoded, truncated, found)
+    return Answer(encoded, await find(service, question, encoded))
 
 
 async def encode(service: Service, question: Question) -> Encoded:
@@ -129,8 +163,46 @@ async def encode(service: Service, question: Question) -> Encoded:
     check(question, max_k=service.settings.max_k, max_text_chars=service.settings.max_text_chars)
     if question.rerank and service.reranker is None:
         raise QuestionError("rerank is asked, and no reranker is set (IMAGE_RETRIEVAL_RERANKER)")
-    embeddings = await encode_terms(service, question.terms)
-    return Encoded(embeddings, 1000 * (time.perf_counter() - started))
+    terms = await encode_terms(service, question.terms, literal=question.literal)
+    composition = Composition(
+        [
+            Part(term.embedding, weight, term.without)
+            for term, weight in zip(terms, question.weights, strict=True)
+        ],
+        question.balanced,
+        question.more,
+        question.less,
+    )
+    composed = await _composed(service, composition)
+    return Encoded(terms, composition, composed, 1000 * (time.perf_counter() - started))
+
+
+async def _composed(service: Service, composition: Composition) -> Composed | None:
+    """Return what the database makes of the terms; None where it will while it searches."""
+    require_direction(
+        [part.embedding for part in composition.parts], [part.weight for part in composition.parts]
+    )
+    if composition.is_plain:
+        return None
+    try:
+        async with service.pool.connection() as connection:
+            return await compose(connection, composition)
+    except psycopg.errors.NoDataFound as error:
+        raise ImageNotFoundError(_said(error)) from error
+    except psycopg.errors.DataException as error:
+        raise QuestionError(_said(error)) from error
+
+
+def _said(error: psycopg.Error) -> str:
+    """Return an SQL function's message without the function's name."""
+    return (error.diag.message_primary or str(error)).partition(": ")[2]
+
+
+def ranking_of(question: Question, encoded: Encoded) -> Ranking:
+    """Return what counts beside nearness."""
+    return Ranking(
+        encoded.words or None, question.caption_weight, question.normalise, question.fold_duplicates
+    )
 
 
 async def find(service: Service, question: Question, encoded: Encoded) -> Found:
@@ -140,9 +212,10 @@ async def find(service: Service, question: Question, encoded: Encoded) -> Found:
         search_images,
         embeddings=encoded.embeddings,
         weights=question.weights,
+        query=encoded.query,
         filters=question.filters,
         sort=question.sort,
-        ranking=question.ranking,
+        ranking=ranking_of(question, encoded),
     )
     async with service.pool.connection() as connection:  # only now: nobody holds one while the encoder works
         hits = await ask(connection, k=question.k, skip=question.offset, exact=question.exact)
@@ -174,15 +247,18 @@ async def more_like(service: Service, image_id: UUID, *, k: int, filters: Filter
         return await similar_images(connection, image_id, k=k, filters=filters)
 
 
-def without_itself(filters: Filters, terms: Sequence[Term]) -> Filters:
+def without_itself(
+    filters: Filters, terms: Sequence[Term], more: Sequence[UUID] = (), less: Sequence[UUID] = ()
+) -> Filters:
     """Return the filters with the gallery's pictures that the question is made of excluded too."""
     asked = [term.image_id for term in terms if term.image_id is not None]
-    return replace(filters, exclude=tuple(dict.fromkeys([*filters.exclude, *asked])))
+    return replace(filters, exclude=tuple(dict.fromkeys([*filters.exclude, *asked, *more, *less])))
 
 
 def check(question: Question, *, max_k: int, max_text_chars: int) -> None:
     """Raise QuestionError, saying what is wrong, unless the question can be asked."""
     check_terms(question.terms, max_text_chars=max_text_chars)
+    check_judged(question.more, question.less)
     if not 1 <= question.k <= max_k:
         raise QuestionError(f"k is {question.k}; it goes from 1 to {max_k}")
     if not 0 <= question.offset <= MAX_OFFSET:
@@ -212,10 +288,9 @@ def check(question: Question, *, max_k: int, max_text_chars: int) -> None:
 
 async def _background(connection: Connection, question: Question, encoded: Encoded) -> Background:
     return await background_scores(
-        connection, encoded.embeddings, question.weights, collection=question.filters.collection
+        connection,
+        encoded.embeddings,
+        question.weights,
+        query=encoded.query,
+        collection=question.filters.collection,
     )
-
-
-async def _truncated(service: Service, terms: Sequence[Term]) -> list[bool]:
-    """Count the words' tokens; this thread has time for it while the database searches."""
-    return truncated_terms(service, terms)

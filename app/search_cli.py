@@ -48,13 +48,18 @@ if TYPE_CHECKING:
     help="Fold pictures within this cosine distance under the best of them.  [alone: 0.02]",
 )
 @click.option("--rerank", is_flag=True, help="Have the reranker of the settings order the hits.")
+@click.option("--literal", is_flag=True, help='Words as they are: "without" and "no" negate nothing.')
+@click.option("--balanced", is_flag=True, help="Scale each part by the spread of its scores.")
+@click.option("--more", type=click.UUID, multiple=True, help="More like this picture; may be given again.")
+@click.option("--less", type=click.UUID, multiple=True, help="Less like this picture; may be given again.")
 @click.option("--exact", is_flag=True, help="Compare with every picture instead of asking the index.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer in the API's own form.")
 def search(
     question: tuple[str, ...], text: str | None, image: Path | None, image_id: UUID | None, alpha: float,
     k: int, offset: int, collection: str | None, exclude: tuple[UUID, ...], exclude_self: bool,
     min_score: float | None, sort: Sort, caption_weight: float, normalise: bool,
-    fold_duplicates: float | None, rerank: bool, exact: bool, as_json: bool,
+    fold_duplicates: float | None, rerank: bool, literal: bool, balanced: bool,
+    more: tuple[UUID, ...], less: tuple[UUID, ...], exact: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Search by a QUESTION of words, files and ids, added and subtracted, each multiplied.
 
@@ -72,7 +77,7 @@ def search(
     terms = _terms(question, text, image, image_id, alpha)
     filters = Filters(collection=collection, exclude=exclude, min_score=min_score)
     if exclude_self:
-        filters = without_itself(filters, terms)
+        filters = without_itself(filters, terms, more, less)
     asked = Question(
         terms,
         alpha=alpha,
@@ -86,6 +91,10 @@ def search(
         fold_duplicates=fold_duplicates,
         background=True,
         rerank=rerank,
+        literal=literal,
+        balanced=balanced,
+        more=more,
+        less=less,
     )
     check(asked, max_k=settings.max_k, max_text_chars=settings.max_text_chars)  # before the encoder is loaded
 
@@ -122,8 +131,12 @@ def _terms(
 
 
 def _print(answer: "SearchAnswer") -> None:
+    for term in answer.query.terms:
+        if term.without:
+            negated = ", ".join(term.without)
+            click.echo(f"understood: {term.understood or 'anything'}, without {negated}", err=True)
     if answer.query.truncated:
-        click.echo("the words are longer than the encoder reads; only their beginning counts", err=True)
+        click.echo("a word is longer than the encoder reads; only its beginning counts", err=True)
     if not answer.hits:
         click.echo("no picture matches", err=True)
     if answer.background and answer.background.nothing_near and not answer.query.offset:

@@ -103,6 +103,36 @@ class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
     rerank: Annotated[bool, Meta(description="Have the service's reranker order the hits of the page")] = (
         False
     )
+    literal: Annotated[
+        bool,
+        Meta(description='Words as they are; else what "without", "no", "không" negate is taken out'),
+    ] = False
+    balanced: Annotated[
+        bool,
+        Meta(description="Scale each term by the spread of its scores, so that weights mean what they say"),
+    ] = False
+    more: Annotated[list[UUID], Meta(description="More like these pictures of the gallery")] = msgspec.field(
+        default_factory=list
+    )
+    less: Annotated[list[UUID], Meta(description="Less like these")] = msgspec.field(default_factory=list)
+
+
+class JudgementRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Pictures of the gallery that fit a question in words, and pictures that do not."""
+
+    text: Annotated[str, Meta(description="The question")]
+    more: Annotated[list[UUID], Meta(description="Pictures that fit")] = msgspec.field(default_factory=list)
+    less: Annotated[list[UUID], Meta(description="Pictures that do not")] = msgspec.field(
+        default_factory=list
+    )
+
+
+class JudgementAnswer(Struct, frozen=True):
+    """How many judgements were noted."""
+
+    text: str
+    more: int
+    less: int
 
 
 class AskRequest(SearchRequest, frozen=True, forbid_unknown_fields=True):
@@ -128,8 +158,11 @@ class EncoderEcho(Struct, frozen=True):
 
 
 class TermEcho(Struct, frozen=True):
-    """A term as it was understood; truncated says that only the beginning of its words was read.
+    """A term as it was understood.
 
+    understood is what is asked for by words, without what they negate, and without are the concepts that were
+    taken out of it. Words longer than the encoder reads are the mean of so many sentences; truncated says
+    that one of these is a single word of which only the beginning was read.
     embedding is given for an uploaded picture, a region and a vector: sent as a term again, it asks the same.
     """
 
@@ -137,6 +170,9 @@ class TermEcho(Struct, frozen=True):
     text: str | None
     image_id: UUID | None
     weight: float
+    understood: str | None
+    without: list[str]
+    sentences: int
     truncated: bool
     region: Rectangle | None
     embedding: str | None
@@ -174,6 +210,10 @@ class QueryEcho(Struct, frozen=True):
     fold_duplicates: float | None
     background: bool
     rerank: bool
+    literal: bool
+    balanced: bool
+    more: list[UUID]
+    less: list[UUID]
     encoder: EncoderEcho
 
 
@@ -281,6 +321,9 @@ class Receipt(Struct, frozen=True):
 
     encoder: EncoderEcho
     terms: list[TermEcho]
+    balanced: bool
+    more: list[UUID]
+    less: list[UUID]
     k: int
     offset: int
     exact: bool

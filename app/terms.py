@@ -1,14 +1,16 @@
 """What a question is made of: weighted terms (words, pictures, parts of pictures, vectors) and their vectors.
 
-The question's vector is compose_query's: l2_normalize(sum of weight · unit vector of the term).
+Of words, what is negated is encoded apart (app.negation), and those longer than the encoder reads are encoded
+by the sentence (app.long_text). How the vectors become the question's is told by db.composing.
 """
 
 import asyncio
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -17,6 +19,8 @@ from PIL import Image
 
 from app.errors import ImageNotFoundError, QuestionError
 from app.limits import MAX_NAME_CHARS
+from app.long_text import split_text
+from app.negation import Understood, read_negation
 from app.pictures import find_picture
 from app.reading import HASHED_PX
 from app.service import Service
@@ -31,6 +35,9 @@ MAX_TERMS = 20
 MAX_WEIGHT = 10.0
 LEAST_SUM = 1e-3
 """Of the weights' sum: shorter, the terms cancel each other out, and compose_query refuses them too."""
+
+SHORT_BYTES = 60
+"""Words of so many bytes have fewer tokens than any encoder reads: none reads less than 64."""
 
 # Each decoding may take the memory of max_pixels, so only as many at once as there are cores.
 _decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode-question")
@@ -119,31 +126,46 @@ def check_collection(name: str) -> None:
         raise QuestionError(f"collection is longer than any name; the most is {MAX_NAME_CHARS:,} characters")
 
 
-async def encode_terms(service: Service, terms: Sequence[Term]) -> list[Embedding]:
-    """Return each term's embedding, float32 (d,), unit length; all are encoded at the same time.
+@dataclass(frozen=True, slots=True)
+class EncodedTerm:
+    """A term's vectors, float32 (d,), unit length, and what was understood of its words."""
+
+    embedding: Embedding
+    understood: Understood | None = None
+    """Of words."""
+    without: tuple[Embedding, ...] = ()
+    """The concepts to be taken out of the embedding."""
+    sentences: int = 1
+    """More than one: it is the mean of so many, for the encoder reads no more at once."""
+    truncated: bool = False
+    """One of them is a single word, and the encoder reads only its beginning."""
+
+
+async def encode_terms(
+    service: Service, terms: Sequence[Term], *, literal: bool = False
+) -> list[EncodedTerm]:
+    """Return each term's vectors; all are encoded at the same time. literal: no words are taken as negated.
 
     Raises:
-        QuestionError: a vector of the wrong length, or the encoder makes none, or the weighted sum is
-            nearly zero and points nowhere.
+        QuestionError: a vector of the wrong length, or the encoder makes none.
         ImageNotFoundError, GalleryFileMissingError: a picture is not in the gallery, or its file is gone.
         ImageError: a picture cannot be decoded.
         EncoderBusyError: too much is queued already.
     """
     stored, encoded = await asyncio.gather(
         _stored(service, [term.image_id for term in terms if term.image_id and not term.region]),
-        asyncio.gather(*(_encoded(service, term) for term in terms if not term.image_id or term.region)),
+        asyncio.gather(
+            *(_encoded(service, term, literal) for term in terms if not term.image_id or term.region)
+        ),
     )
+    for vector in (vector for term in encoded for vector in (term.embedding, *term.without)):
+        if not np.isfinite(vector).all():
+            raise QuestionError("the encoder makes no vector of this question; ask in another way")
     others = iter(encoded)
-    embeddings = [
-        stored[term.image_id] if term.image_id and not term.region else next(others) for term in terms
+    return [
+        EncodedTerm(stored[term.image_id]) if term.image_id and not term.region else next(others)
+        for term in terms
     ]
-    _require_direction(embeddings, [term.weight for term in terms])
-    return embeddings
-
-
-def truncated_terms(service: Service, terms: Iterable[Term]) -> list[bool]:
-    """Say of each term whether the encoder reads only the beginning of its words."""
-    return [term.text is not None and service.encoder.is_truncated(term.text) for term in terms]
 
 
 def _check_term(term: Term, name: str, *, max_text_chars: int) -> None:
@@ -181,11 +203,11 @@ async def _stored(service: Service, ids: Sequence[UUID]) -> dict[UUID, Embedding
     return stored
 
 
-async def _encoded(service: Service, term: Term) -> Embedding:
+async def _encoded(service: Service, term: Term, literal: bool) -> EncodedTerm:
     if term.text is not None:
-        return await service.texts.encode(term.text)
+        return await _encoded_words(service, Understood(term.text) if literal else read_negation(term.text))
     if term.embedding is not None:
-        return _unit_vector(term.embedding, service.encoder.dimension)
+        return EncodedTerm(_unit_vector(term.embedding, service.encoder.dimension))
     data, name = term.picture, term.picture_name
     if data is None:
         assert term.image_id is not None
@@ -194,7 +216,30 @@ async def _encoded(service: Service, term: Term) -> Embedding:
     picture = await asyncio.get_running_loop().run_in_executor(
         _decoders, _decode, data, name, term.region, service.settings.max_pixels
     )
-    return await service.images.encode(picture)
+    return EncodedTerm(await service.images.encode(picture))
+
+
+async def _encoded_words(service: Service, understood: Understood) -> EncodedTerm:
+    """Encode words and what they negate; where nothing else is asked for, lead away from that."""
+    sentences = split_text(understood.text, partial(_is_too_long, service)) if understood.text else []
+    encoded = await asyncio.gather(*map(service.texts.encode, (*sentences, *understood.without)))
+    asked, without = encoded[: len(sentences)], encoded[len(sentences) :]
+    if not asked:
+        return EncodedTerm(-_mean(without), understood)
+    truncated = any(" " not in part and _is_too_long(service, part) for part in sentences)
+    return EncodedTerm(_mean(asked), understood, tuple(without), len(asked), truncated)
+
+
+def _is_too_long(service: Service, text: str) -> bool:
+    return len(text.encode("utf-8", "replace")) > SHORT_BYTES and service.encoder.is_truncated(text)
+
+
+def _mean(embeddings: Sequence[Embedding]) -> Embedding:
+    """Return the unit vector of a mean; of one, the vector itself."""
+    if len(embeddings) == 1:
+        return embeddings[0]
+    mean = np.mean(embeddings, axis=0, dtype=np.float64)
+    return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
 
 def _decode(data: bytes, name: str, region: Region | None, max_pixels: int) -> Image.Image:
@@ -222,9 +267,8 @@ def _unit_vector(embedding: Embedding, dimension: int) -> Embedding:
     return (embedding / length).astype(np.float32)
 
 
-def _require_direction(embeddings: Sequence[Embedding], weights: Sequence[float]) -> None:
-    if not all(np.isfinite(embedding).all() for embedding in embeddings):
-        raise QuestionError("the encoder makes no vector of this question; ask in another way")
+def require_direction(embeddings: Sequence[Embedding], weights: Sequence[float]) -> None:
+    """Raise QuestionError if the weighted sum of unit vectors is nearly zero, and points nowhere."""
     total = sum(map(abs, weights))
     if total == 0 or np.linalg.norm(np.dot(weights, embeddings)) < LEAST_SUM * total:
         raise QuestionError("the terms add up to nothing: they cancel each other out, or all weigh 0")

@@ -34,20 +34,22 @@ async def background_scores(
     embeddings: Sequence[Embedding],
     weights: Sequence[float] = (1.0,),
     *,
+    query: Embedding | None = None,
     collection: str | None = None,
 ) -> Background:
-    """Return how near random pictures, of a collection or of all, are to compose_query of these."""
+    """Return how near random pictures, of a collection or of all, are to a question of search_images."""
     async with connection.cursor(row_factory=class_row(Background), binary=True) as cursor:
         await cursor.execute(
             """
             select mean, deviation, chance, scores
             from background_scores(
-                case when %(alone)s then (%(terms)b::vector[])[1]
+                case when %(query)b::vector is not null then %(query)b::vector
+                     when %(alone)s then (%(terms)b::vector[])[1]
                      else compose_query(%(terms)b::vector[], %(weights)s::float8[])
                 end, %(collection)s::text
             )
             """,
-            {**query_values(embeddings, weights), "collection": collection},
+            {**query_values(embeddings, weights, query), "collection": collection},
         )
         background = await cursor.fetchone()
     assert background is not None

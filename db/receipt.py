@@ -1,17 +1,14 @@
 """The statement that gives an answer's rows in any client: what search_images ran, written out."""
 
-from collections.abc import Sequence
-
-from psycopg.sql import SQL, Composed, Literal
+from psycopg.sql import SQL, Literal
 from psycopg.types.json import Jsonb
 
-from db.gallery import Embedding
+from db.composing import Composition, query_expression
 from db.searching import NEARNESS, Filters, Ranking, Sort
 
 
 def receipt_sql(
-    embeddings: Sequence[Embedding],
-    weights: Sequence[float],
+    composition: Composition,
     *,
     k: int,
     skip: int = 0,
@@ -49,7 +46,7 @@ def receipt_sql(
         for name, value in asked.items()
         if value is not None
     ]
-    query = _query(embeddings, weights)
+    query = query_expression(composition)
     hits = SQL("\nfrom image_retrieval.search_images(\n    {},\n    {}{}\n)").format(
         query, Literal(k), SQL("").join(named)
     )
@@ -63,15 +60,3 @@ def receipt_sql(
         "       image_retrieval.percentile_of(score, background.scores) as percentile, background.chance"
     )
     return (columns + hits + drawn + SQL("\norder by rank;")).as_string()
-
-
-def _query(embeddings: Sequence[Embedding], weights: Sequence[float]) -> Composed:
-    """Return the question's vector as an expression; pgvector's types need no name in it."""
-    vectors = [f"[{','.join(embedding.astype(str))}]" for embedding in embeddings]
-    if len(vectors) == 1 and weights[0] > 0:
-        return SQL("{}").format(Literal(vectors[0]))
-    arrays = (
-        "{" + ",".join(f'"{vector}"' for vector in vectors) + "}",
-        "{" + ",".join(map(repr, weights)) + "}",
-    )
-    return SQL("image_retrieval.compose_query(\n        {},\n        {}\n    )").format(*map(Literal, arrays))

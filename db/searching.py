@@ -23,9 +23,12 @@ from db.gallery import Embedding
 Sort = Literal["relevance", "newest", "oldest"]
 
 
-def query_values(embeddings: Sequence[Embedding], weights: Sequence[float]) -> dict[str, Any]:
+def query_values(
+    embeddings: Sequence[Embedding], weights: Sequence[float], query: Embedding | None
+) -> dict[str, Any]:
     """Return the values that a statement makes a question's vector of, as search_images does."""
     return {
+        "query": None if query is None else Vector(query),
         "terms": [Vector(embedding) for embedding in embeddings],
         "weights": [float(weight) for weight in weights],
         "alone": len(weights) == 1 and weights[0] > 0,  # a tenth of a millisecond less
@@ -101,6 +104,7 @@ async def search_images(
     embeddings: Sequence[Embedding],
     weights: Sequence[float] = (1.0,),
     *,
+    query: Embedding | None = None,
     k: int = 5,
     skip: int = 0,
     filters: Filters = Filters(),
@@ -108,9 +112,11 @@ async def search_images(
     exact: bool = False,
     ranking: Ranking = NEARNESS,
 ) -> list[Hit]:
-    """Return the k pictures nearest to compose_query(embeddings, weights), with each term's score.
+    """Return the k pictures nearest to a question, with each term's score.
 
-    Embeddings are float32 (d,), unit length. Source: migrations/sql/search_images_v3.sql.
+    Embeddings are float32 (d,), unit length. The question is compose_query(embeddings, weights), unless it
+    was composed in another way (db.composing): then it is given as query, float32 (d,).
+    Source: migrations/sql/search_images_v3.sql.
 
     Raises:
         NotNormalisedError: the ranking is to normalise, and there are no biases.
@@ -128,7 +134,8 @@ async def search_images(
                    gallery.format, gallery.byte_size, gallery.taken_at, gallery.attributes, hits.ef_search,
                    hits.normalised, hits.caption_score, hits.stack
             from search_images(
-                     case when %(alone)s then (%(terms)b::vector[])[1]
+                     case when %(query)b::vector is not null then %(query)b::vector
+                          when %(alone)s then (%(terms)b::vector[])[1]
                           else compose_query(%(terms)b::vector[], %(weights)s::float8[])
                      end, %(k)s::integer,
                      %(collection)s::text, %(attributes)s::jsonb, %(skip)s::integer, %(exact)s,
@@ -141,7 +148,7 @@ async def search_images(
             order by hits.rank
             """,
             {
-                **query_values(embeddings, weights),
+                **query_values(embeddings, weights, query),
                 "k": k,
                 "skip": skip,
                 "sort": sort,

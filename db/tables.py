@@ -8,6 +8,7 @@ from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     REAL,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Computed,
@@ -258,4 +259,22 @@ api_keys = Table(
     CheckConstraint("scope in ('read', 'write', 'admin')"),
     Index("api_keys_name", "name", unique=True, postgresql_where=text("revoked_at is null")),
     comment="Keys that the HTTP service takes, as hashes; image-retrieval keys makes and revokes them",
+)
+
+judgements = Table(
+    "judgements",
+    metadata,
+    Column("image_id", ForeignKey(images.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("question", Text, nullable=False, comment="The words that were asked"),
+    Column(
+        "question_hash",
+        BigInteger,
+        Computed("hashtextextended(question, (0)::bigint)", persisted=True),
+        primary_key=True,
+        comment="Of the question, which may be too long for an index",
+    ),
+    Column("fits", Boolean, nullable=False, comment="true: more like this; false: less like this"),
+    Column("judged_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("question <> ''"),
+    comment="Whether a picture fits a question, as somebody judged it; judged again, the last word counts",
 )

@@ -49,7 +49,7 @@ def read_question(asked: SearchRequest, picture: Picture | None = None) -> Quest
         alpha=asked.alpha if asked.terms is None else DEFAULT_ALPHA,
         k=asked.k,
         offset=asked.offset,
-        filters=without_itself(filters, terms) if asked.exclude_self else filters,
+        filters=without_itself(filters, terms, asked.more, asked.less) if asked.exclude_self else filters,
         sort=asked.sort,
         exact=asked.exact,
         caption_weight=asked.caption_weight,
@@ -57,6 +57,10 @@ def read_question(asked: SearchRequest, picture: Picture | None = None) -> Quest
         fold_duplicates=asked.fold_duplicates,
         background=asked.background,
         rerank=asked.rerank,
+        literal=asked.literal,
+        balanced=asked.balanced,
+        more=tuple(asked.more),
+        less=tuple(asked.less),
     )
 
 

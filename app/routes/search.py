@@ -46,6 +46,10 @@ async def search_by_address(
     fold_duplicates: FromQuery[float | None] = None,
     background: FromQuery[bool] = False,
     rerank: FromQuery[bool] = False,
+    literal: FromQuery[bool] = False,
+    balanced: FromQuery[bool] = False,
+    more: FromQuery[list[UUID] | None] = None,
+    less: FromQuery[list[UUID] | None] = None,
 ) -> SearchAnswer:
     """Search by words, by a picture of the gallery, or by both; alpha is the weight of the words.
 
@@ -74,6 +78,10 @@ async def search_by_address(
         fold_duplicates=fold_duplicates,
         background=background,
         rerank=rerank,
+        literal=literal,
+        balanced=balanced,
+        more=more or [],
+        less=less or [],
     )
     return await _answer(service, request, None)
 

@@ -72,7 +72,8 @@ class Page(HTMLParser):
 
 def term(text: str | None = "red", **fields: Any) -> TermEcho:
     whole = {"kind": "text" if text is not None else "image", "text": text, "image_id": None, "weight": 1.0}
-    return TermEcho(**whole | {"truncated": False, "region": None, "embedding": None} | fields)
+    understood = {"understood": text, "without": [], "sentences": 1, "truncated": False}
+    return TermEcho(**whole | understood | {"region": None, "embedding": None} | fields)
 
 
 def question(*terms: TermEcho, **fields: Any) -> QueryEcho:
@@ -80,6 +81,7 @@ def question(*terms: TermEcho, **fields: Any) -> QueryEcho:
     whole: dict[str, Any] = dict.fromkeys(QueryEcho.__struct_fields__) | {
         "alpha": 0.6, "text_weight": 1.0, "image_weight": 0.0, "terms": list(terms), "k": 5, "offset": 0,
         "exclude": [], "sort": "relevance", "truncated": False, "exact": False,
+        "literal": False,
         "encoder": EncoderEcho("e", "e", "e", 3),
     }  # fmt: skip
     return QueryEcho(**whole | fields)

@@ -34,8 +34,8 @@ async def test_an_answer_comes_as_understood_hits_text_and_done(client: Client) 
     assert done["timings_ms"]["total"] > 0
     assert done["more"] is True
     assert set(done["receipt"]) == {
-        "encoder", "terms", "k", "offset", "exact", "ef_search", "caption_weight", "normalise",
-        "fold_duplicates", "reranker", "sql",
+        "encoder", "terms", "balanced", "more", "less", "k", "offset", "exact", "ef_search", "caption_weight",
+        "normalise", "fold_duplicates", "reranker", "sql",
     }  # fmt: skip
 
 

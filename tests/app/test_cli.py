@@ -86,6 +86,12 @@ def test_index_search_status_and_doctor(
     by_id = run(environment, "search", "--id", answer["hits"][0]["id"], "-k", "1")
     assert answer["hits"][0]["uri"] in by_id.stdout
 
+    judged = run(environment, "judgements", "add", "scarlet", "--more", answer["hits"][0]["id"])
+    assert judged.stdout == "noted: 1 that fit, 0 that do not\n", judged.stderr
+    exported = run(environment, "judgements", "export", tmp_path / "judged.txt")
+    assert "wrote 1 pairs" in exported.stdout, exported.stderr
+    assert (tmp_path / "judged.txt").read_text() == f"image,caption\n{answer['hits'][0]['uri']},scarlet\n"
+
     status = json.loads(run(environment, "status", "--json").stdout)
     assert status["images"] == 8
     assert status["encoders"][0]["indexed"] is True

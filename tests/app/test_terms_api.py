@@ -146,10 +146,20 @@ async def test_twenty_terms_are_taken(client: Client) -> None:
     assert len(answer["hits"][0]["term_scores"]) == 20
 
 
-async def test_a_text_that_is_cut_is_named(client: Client) -> None:
-    answer = await search(client, terms=[{"text": "red"}, {"text": "blue " * 200}])
-    assert [term["truncated"] for term in answer["query"]["terms"]] == [False, True]
-    assert answer["query"]["truncated"] is True
+async def test_a_text_longer_than_the_encoder_reads_is_the_mean_of_its_sentences(
+    client: Client, encoder: FakeEncoder
+) -> None:
+    sentences = ["red " * 40 + ".", "blue " * 40 + ".", "all white."]
+    text = " ".join(sentences)
+    assert encoder.is_truncated(text)
+    answer = await search(client, k=8, terms=[{"text": "red"}, {"text": text, "weight": 0}])
+    assert [term["sentences"] for term in answer["query"]["terms"]] == [1, 3]
+    assert answer["query"]["truncated"] is False
+    mean = encoder.encode_texts([sentence.strip() for sentence in sentences]).mean(axis=0)
+    mean /= np.linalg.norm(mean)
+    for hit in answer["hits"]:
+        own = encoder.encode_images([Image.new("RGB", (40, 30), hit["uri"].removesuffix(".png"))])[0]
+        assert hit["term_scores"][1] == pytest.approx(own @ mean, abs=3e-3)
 
 
 # regions

@@ -43,6 +43,7 @@ OBVIOUS = {
     "reference_captions": {"encoder_id", "image_id"},
     "image_biases": {"encoder_id", "image_id"},
     "api_keys": {"created_at"},
+    "judgements": {"image_id", "judged_at"},
     "hit": {"rank", "image_id", "uri", "score", "captions"},
 }
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from db.composing import Composition, Part, compose
 from db.connection import make_pool
 from db.receipt import receipt_sql
 from db.searching import Filters, Ranking, search_images
@@ -57,8 +58,15 @@ async def test_the_receipt_gives_the_same_rows_and_scores(
         fold_duplicates=data.draw(st.sampled_from([None, None, 0.0, 0.1])),
     )
     k, skip = data.draw(st.integers(1, 30)), data.draw(st.integers(0, 30))
+    negated = [
+        tuple(questions[i] for i in data.draw(st.lists(st.integers(0, 49), max_size=2))) for _ in terms
+    ]
     sort, exact = data.draw(st.sampled_from(["relevance", "newest", "oldest"])), data.draw(st.booleans())
-    embeddings = [questions[i] for i in terms]
+    parts = [
+        Part(questions[i], weight, without=without)
+        for i, weight, without in zip(terms, weights, negated, strict=True)
+    ]
+    composition = Composition(parts)
     asked = {"k": k, "skip": skip, "filters": filters, "sort": sort, "exact": exact, "ranking": ranking}
     with connect(small_gallery) as connection:
         connection.execute(
@@ -70,18 +78,21 @@ async def test_the_receipt_gives_the_same_rows_and_scores(
             " on conflict do nothing"
         )
     async with make_pool(small_gallery) as pool, pool.connection() as connection:
-        hits = await search_images(connection, embeddings, weights, **asked)
+        composed = await compose(connection, composition)
+        embeddings = [questions[i] for i in terms] if composition.is_plain else composed.embeddings
+        query = None if composition.is_plain else composed.query
+        hits = await search_images(connection, embeddings, weights, query=query, **asked)
     with psycopg.connect(small_gallery) as plain:  # its search_path is PostgreSQL's own
-        rows = plain.execute(receipt_sql(embeddings, weights, **asked)).fetchall()  # type: ignore[arg-type]
+        rows = plain.execute(receipt_sql(composition, **asked)).fetchall()  # type: ignore[arg-type]
     assert rows == [(hit.rank, hit.id, hit.uri, hit.score) for hit in hits]
 
 
 def test_a_receipt_leaves_out_what_was_not_asked(questions: Embedding) -> None:
-    sql = receipt_sql([questions[0]], [1.0], k=5, filters=Filters())
+    sql = receipt_sql(Composition([Part(questions[0])]), k=5, filters=Filters())
     assert sql.startswith("select rank, image_id, uri, score\nfrom image_retrieval.search_images(\n    '[")
     assert sql.endswith("]',\n    5\n)\norder by rank;")
     whole = receipt_sql(
-        [questions[0], questions[1]], [1.0, -0.5], k=5, skip=10, sort="newest", exact=True,
+        Composition([Part(questions[0]), Part(questions[1], -0.5)]), k=5, skip=10, sort="newest", exact=True,
         filters=Filters("it's", {"a": 1}, (UUID(int=1),), datetime(2024, 1, 1, tzinfo=UTC), None, 0.2),
     )  # fmt: skip
     for part in (

@@ -87,7 +87,7 @@ export const WORDS = {
     one: "The service is busy. Trying again in {n} second…",
     other: "The service is busy. Trying again in {n} seconds…",
   },
-  truncated: "The words were too long for the encoder: only their beginning was read.",
+  truncated: "A word was too long for the encoder: only its beginning was read.",
   stopped: "Stopped.",
   "read-more": "Read more",
   "read-less": "Read less",

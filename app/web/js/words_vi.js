@@ -79,7 +79,7 @@ export const WORDS = {
   reading: "Đang đọc câu hỏi…",
   comparing: "Đang tìm trong kho ảnh…",
   busy: { one: "Dịch vụ đang bận. Thử lại sau {n} giây…", other: "Dịch vụ đang bận. Thử lại sau {n} giây…" },
-  truncated: "Câu chữ quá dài với bộ mã hoá: chỉ phần đầu được đọc.",
+  truncated: "Có một từ quá dài với bộ mã hoá: chỉ phần đầu của nó được đọc.",
   stopped: "Đã dừng.",
   "read-more": "Đọc thêm",
   "read-less": "Thu gọn",
