@@ -1,6 +1,7 @@
 """Which database, started and migrated: the embedded one unless DATABASE_URL names another."""
 
 import asyncio
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -11,8 +12,12 @@ import migrations
 from app.settings import Settings
 from db.checks import read_revision
 from db.connection import Connection
-from db.embedded import start_embedded
-from db.errors import NotMigratedError
+from db.embedded import embedded_runs, start_embedded
+from db.errors import DatabaseUnsuitableError, NotMigratedError
+
+LOOK_EVERY_S = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 def alembic_config(database_url: str) -> Config:
@@ -41,6 +46,20 @@ def newest_revision() -> str:
     head = ScriptDirectory.from_config(alembic_config("")).get_current_head()
     assert head is not None
     return head
+
+
+async def keep_embedded_running(settings: Settings) -> None:
+    """Start the embedded PostgreSQL again whenever it has died, for ever: nobody else would."""
+    folder = settings.data_dir / "postgres"
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        if embedded_runs(folder):
+            continue
+        logger.error("the embedded PostgreSQL has died; it is started again")
+        try:
+            await asyncio.to_thread(start_embedded, folder)
+        except DatabaseUnsuitableError as error:
+            logger.error("%s", error)
 
 
 async def ready_database(settings: Settings) -> str:

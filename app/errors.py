@@ -14,6 +14,7 @@
   x OperatorError             the operator can fix it
     + SettingsError             a setting that does not exist, or a value out of range
     + GalleryFileMissingError   the row is there, the file is not
+    + StoreFailedError          a file cannot be written: the disk is full, say
   x TryLaterError             nobody has to fix it: the same request may well be answered shortly
     + OverloadedError           as much work is in flight as the service takes on
     + DeadlineError             the request took longer than any may
@@ -99,6 +100,10 @@ class GalleryFileMissingError(OperatorError):
     """The row is there, the picture's file is not."""
 
 
+class StoreFailedError(OperatorError):
+    """A file cannot be written: the disk is full, or fails."""
+
+
 class TryLaterError(AppError):
     """Nobody has to fix it: the same request may well be answered shortly."""
 
@@ -136,6 +141,7 @@ STATUS: Mapping[type[Exception], int] = {
     OperatorError: 500,
     SettingsError: 500,
     GalleryFileMissingError: 410,
+    StoreFailedError: 507,
     TryLaterError: 503,
     OverloadedError: 503,
     DeadlineError: 504,
@@ -154,6 +160,7 @@ STATUS: Mapping[type[Exception], int] = {
     db_errors.CopyError: 500,
     db_errors.DatabaseUnsuitableError: 503,
     db_errors.NotMigratedError: 503,
+    psycopg.errors.DiskFull: 507,
     psycopg.OperationalError: 503,  # unreachable, shutting down, or a statement that took too long
     psycopg.InterfaceError: 503,
     psycopg_pool.PoolTimeout: 503,
@@ -173,6 +180,9 @@ def problem(error: Exception) -> ProblemDetailsException:
     ):
         logger.error("the database does not answer: %s", error)
         detail = "the database does not answer at the moment; try again shortly"
+    if isinstance(error, psycopg.errors.DiskFull):
+        logger.error("the database has no room left: %s", error)
+        detail = "the database has no room left on its disk; where there is some again, this works again"
     if isinstance(error, MemoryError):
         logger.error("out of memory: %s", error)
         detail = "the service has no memory left for this at the moment; try again shortly"

@@ -10,6 +10,7 @@ import psycopg
 import psycopg_pool
 
 from db.connection import Connection, Pool
+from db.errors import EncoderMismatchError
 from db.searching import Hit
 
 K = 10
@@ -60,7 +61,7 @@ class RecallSampler:
                 await connection.execute("set transaction isolation level repeatable read, read only")
                 found = await ask(connection, k=K, exact=False)
                 exact = await ask(connection, k=K, exact=True)
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except (psycopg.Error, psycopg_pool.PoolTimeout, EncoderMismatchError) as error:
             logger.info("a question's recall could not be checked: %s", error)
         else:
             if exact:

@@ -1,6 +1,7 @@
 """A picture of the gallery as a file: the original, and a thumbnail that is made once and kept."""
 
 import asyncio
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -13,6 +14,8 @@ from db.gallery import ImageRow, find_image
 from embedding.images import decode_image, thumbnail
 
 THUMBNAIL_PX = 384
+
+logger = logging.getLogger(__name__)
 
 
 async def find_picture(service: Service, image_id: UUID) -> tuple[ImageRow, Path]:
@@ -40,18 +43,28 @@ async def reduced_picture(service: Service, image_id: UUID, longest_px: int) -> 
     return await asyncio.to_thread(_reduce, path, image.uri, longest_px, service.settings.max_pixels)
 
 
-async def thumbnail_path(service: Service, image_id: UUID) -> Path:
-    """Return the file of a picture's thumbnail (JPEG), made on first use; raises as reduced_picture does."""
+async def find_thumbnail(service: Service, image_id: UUID) -> Path | bytes:
+    """Return the file of a picture's thumbnail (JPEG), made on first use; where it cannot be kept, its bytes.
+
+    Raises as reduced_picture does.
+    """
     kept = _kept(service, image_id)
     if not await asyncio.to_thread(kept.exists):
         jpeg = await reduced_picture(service, image_id, THUMBNAIL_PX)
-        await asyncio.to_thread(_write_whole, kept, jpeg)
+        try:
+            await asyncio.to_thread(_write_whole, kept, jpeg)
+        except OSError as error:  # a full disk, say, is no reason to show nothing
+            logger.warning("a thumbnail cannot be kept: %s", error)
+            return jpeg
     return kept
 
 
 async def forget_thumbnail(service: Service, image_id: UUID) -> None:
     """Delete a picture's thumbnail, if there is one."""
-    await asyncio.to_thread(_kept(service, image_id).unlink, missing_ok=True)
+    try:
+        await asyncio.to_thread(_kept(service, image_id).unlink, missing_ok=True)
+    except OSError as error:  # nobody is sent one of a picture that is gone
+        logger.warning("a thumbnail cannot be deleted: %s", error)
 
 
 def _kept(service: Service, image_id: UUID) -> Path:

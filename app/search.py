@@ -151,6 +151,7 @@ async def search(service: Service, question: Question) -> Answer:
         ImageNotFoundError, GalleryFileMissingError: a picture is not in the gallery, or its file is gone.
         ImageError: a picture cannot be decoded.
         EncoderBusyError: too much is queued already.
+        EncoderMismatchError: the gallery was given another encoder meanwhile.
         psycopg.Error, psycopg_pool.PoolTimeout: the database does not answer.
     """
     encoded = await encode(service, question)
@@ -216,6 +217,7 @@ async def find(service: Service, question: Question, encoded: Encoded) -> Found:
         filters=question.filters,
         sort=question.sort,
         ranking=ranking_of(question, encoded),
+        fingerprint=service.encoder.fingerprint,
     )
     async with service.pool.connection() as connection:  # only now: nobody holds one while the encoder works
         hits = await ask(connection, k=question.k, skip=question.offset, exact=question.exact)

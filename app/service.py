@@ -11,17 +11,18 @@ from pathlib import Path
 from PIL import Image
 
 from app.admission import Admission
-from app.database import ready_database, require_newest_schema
+from app.database import keep_embedded_running, ready_database, require_newest_schema
 from app.index_recall import Ask, RecallSampler
 from app.metrics import SHARED, Metrics
 from app.request_record import current_request, note_steps
 from app.reranking import Reranker, load_reranker
 from app.settings import Settings
 from app.tracing import Tracing, open_tracing
+from app.uploads import sweep_unfinished
 from db.connection import Connection, Pool, make_pool, may_change
 from db.errors import EncoderMismatchError
 from db.gallery import EncoderRow, active_encoder
-from db.storing import claim_encoder
+from db.storing import claim_encoder, mismatch
 from embedding.batching import MicroBatcher
 from embedding.encoder import Encoder, load_encoder
 from embedding.text_cache import TextCache
@@ -115,6 +116,9 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
     reranker = load_reranker(settings.reranker)
     async with AsyncExitStack() as stack:
         pool, writing_pool = await stack.enter_async_context(open_service_pools(settings))
+        if settings.database_url is None:
+            keeping = asyncio.create_task(keep_embedded_running(settings), name="keep-database")
+            stack.callback(keeping.cancel)
         async with pool.connection() as connection:
             active = await active_encoder(connection)
         if encoder is None:
@@ -141,6 +145,8 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
         await stack.enter_async_context(images)
         recall = RecallSampler(pool, share=settings.recall_sample, on_recall=metrics.observe_recall)
         stack.push_async_callback(recall.close)
+        if swept := await sweep_unfinished(writing_pool, settings.data_dir / "uploads"):
+            logger.info("deleted what %d uploads had left half written", swept)
         service = Service(
             settings=settings,
             pool=pool,
@@ -229,11 +235,7 @@ def require_same_encoder(active: EncoderRow | None, encoder: Encoder) -> None:
     """Raise EncoderMismatchError if the gallery holds vectors of another encoder."""
     if active is None or active.images == 0 or active.fingerprint == encoder.fingerprint:
         return
-    raise EncoderMismatchError(
-        f"the gallery was indexed with {active.checkpoint} (fingerprint {active.fingerprint[:12]}), but the"
-        f" encoder is {encoder.checkpoint} (fingerprint {encoder.fingerprint[:12]}); vectors of two encoders"
-        " cannot be compared. Ask with the gallery's own, or use another database"
-    )
+    raise mismatch(active, encoder.checkpoint, encoder.fingerprint)
 
 
 def require_fingerprint(row: EncoderRow, encoder: Encoder) -> None:

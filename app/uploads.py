@@ -2,16 +2,18 @@
 
 The store is content-addressed: <upload_dir>/ab/<SHA-256 of the bytes>.<suffix>. A file is whole and on disk
 before there is a row for it, and a row is gone before its file, so that no crash leaves a row without a file.
-It may leave a file without a row, which does no harm: the same picture uploaded again takes it over.
+It may leave a file without a row, which does no harm: the same picture uploaded again takes it over; and half
+of a file under another name, which sweep_unfinished takes away.
 """
 
 import asyncio
 import hashlib
+import logging
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,14 @@ import psycopg
 from PIL import Image
 
 from app.captions import clean_captions
-from app.errors import GalleryFileMissingError, UploadRefusedError
+from app.errors import GalleryFileMissingError, StoreFailedError, UploadRefusedError
 from app.reading import read_picture
 from db.connection import Pool
 from db.gallery import Caption, Embedding, ImageRow, find_image, is_uploaded_file_used
 from db.storing import (
     claim_collection,
     delete_images,
+    is_taken,
     replace_attributes,
     replace_captions,
     store_images,
@@ -37,6 +40,9 @@ from db.storing import (
 
 SUFFIXES: Mapping[str, str] = {"jpeg": "jpg", "tiff": "tif"}
 """Where the customary suffix is not the format's name."""
+UNFINISHED = ".part"
+
+logger = logging.getLogger(__name__)
 
 EncodeImage = Callable[[Image.Image], Awaitable[Embedding]]
 
@@ -77,6 +83,7 @@ async def add_image(
         ImageError: it cannot be decoded.
         UploadRefusedError: its captions, attributes or collection cannot be stored.
         CollectionConflictError: the collection is a folder indexed in place.
+        StoreFailedError: its file cannot be written.
         EncoderBusyError: from encode_image.
     """
     if not collection.strip():
@@ -121,9 +128,30 @@ async def remove_image(pool: Pool, image_id: UUID, upload_dir: Path) -> bool:
         async with taking_turns(connection, image.uri):
             removed = await delete_images(connection, [image_id]) > 0
             if root is None and not await is_uploaded_file_used(connection, image.uri):
-                with suppress(GalleryFileMissingError):
+                try:
                     await asyncio.to_thread(picture_path(image, root, upload_dir).unlink, missing_ok=True)
+                except GalleryFileMissingError:
+                    pass
+                except OSError as error:  # without a row it does no harm
+                    logger.warning("the file of a deleted picture stays: %s", error)
     return removed
+
+
+async def sweep_unfinished(pool: Pool, upload_dir: Path) -> int:
+    """Delete what uploads left half written when their process was killed; return how many files that were.
+
+    An upload that is under way in another process has its turn, and keeps its file.
+    """
+    swept = 0
+    for path in await asyncio.to_thread(lambda: list(upload_dir.glob(f"*/*{UNFINISHED}"))):
+        uri = f"{path.parent.name}/{path.name.rsplit('.', 2)[0]}"
+        async with pool.connection() as connection:
+            if await is_taken(connection, uri):
+                continue
+        with suppress(OSError):  # a store that may only be read is no reason not to serve it
+            await asyncio.to_thread(path.unlink)
+            swept += 1
+    return swept
 
 
 def picture_path(image: ImageRow, root: str | None, upload_dir: Path) -> Path:
@@ -146,22 +174,38 @@ def picture_path(image: ImageRow, root: str | None, upload_dir: Path) -> Path:
 
 
 def _write_durably(path: Path, data: bytes) -> None:
-    """Write a file that is there whole, whatever happens, or not at all; nothing to do if it is there."""
-    if path.exists() and path.stat().st_size == len(data):
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    """Write a file that is there whole, whatever happens, or not at all; nothing to do if it is there.
+
+    Raises:
+        StoreFailedError: it cannot be written.
+    """
+    with _failing_plainly():
+        if path.exists() and path.stat().st_size == len(data):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=UNFINISHED)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        for folder in (path.parent, path.parent.parent):  # the second holds the first's own entry
+            _sync_folder(folder)
+
+
+@contextmanager
+def _failing_plainly() -> Iterator[None]:
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    for folder in (path.parent, path.parent.parent):  # the second holds the first's own entry
-        _sync_folder(folder)
+        yield
+    except OSError as error:
+        raise StoreFailedError(
+            f"the picture's file cannot be written ({error.strerror or error}); once there is room on the"
+            " disk of the data folder, and it may be written, upload it again"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

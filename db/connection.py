@@ -2,13 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import psycopg
 from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier, Literal
 from psycopg_pool import AsyncConnectionPool
@@ -24,6 +25,15 @@ MINIMUM_PGVECTOR = (0, 8, 4)
 # a session that stopped in the middle of a transaction lets go of its locks
 IDLE_IN_TRANSACTION_S = 60
 CANCEL_AGAIN_S = 0.1
+RECONNECT_FOR_S = 3.0
+"""The pool tries to connect again after 1, 2, 4, … s, soon minutes: it would miss that the server is back.
+Where it gives up this early, whoever wants a connection next begins anew."""
+NOTICE_SILENCE: Mapping[str, int] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,  # seconds, seconds, times
+    "tcp_user_timeout": 10_000,  # milliseconds
+}  # fmt: skip
+"""A server that has gone without a word is noticed in seconds, not in the hours of TCP's own defaults."""
 
 
 class Connection(AsyncConnection[Any]):
@@ -119,10 +129,17 @@ def make_pool(
         connection_class=Connection,
         configure=configure,
         check=_require_open,
-        kwargs={"autocommit": True, "application_name": "image-retrieval"},
+        reconnect_timeout=RECONNECT_FOR_S,
+        kwargs={"autocommit": True, "application_name": "image-retrieval", **_unless_given(database_url)},
     )
     pool.prepare = configure
     return pool
+
+
+def _unless_given(database_url: str) -> dict[str, int]:
+    """Return what of NOTICE_SILENCE the URL does not say itself."""
+    given = conninfo_to_dict(database_url)
+    return {name: value for name, value in NOTICE_SILENCE.items() if name not in given}
 
 
 async def _require_open(connection: Connection) -> None:
@@ -219,4 +236,4 @@ def check_versions(connection: psycopg.Connection[Any]) -> None:
 
 def host_of(database_url: str) -> str:
     """Return the host, address or socket folder of a libpq URL; "localhost" where it names none."""
-    return str(psycopg.conninfo.conninfo_to_dict(database_url).get("host") or "localhost")
+    return str(conninfo_to_dict(database_url).get("host") or "localhost")

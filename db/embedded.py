@@ -9,7 +9,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def start_embedded(folder: Path, *, database: str = DATABASE) -> str:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         server = get_server(folder, start=False)
-        if server.pgdata not in PostgresServer._instances:
+        if not embedded_runs(folder):
             # the wheel has one lock file in /tmp for everybody: whoever comes first shuts the others out
             server._lock = InterProcessLock(folder.with_name(f".{folder.name}.lock"))
             _initialise(server)
@@ -75,6 +75,17 @@ def start_embedded(folder: Path, *, database: str = DATABASE) -> str:
             except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                 logger.debug("another process made the database between the two statements")
     return str(server.get_uri(database=database))
+
+
+def embedded_runs(folder: Path) -> bool:
+    """Say whether the PostgreSQL that this process started in this folder, or found there, still runs."""
+    server = PostgresServer._instances.get(folder.expanduser().resolve())
+    info = server and server._postmaster_info
+    if info is None or not info.is_running():
+        return False
+    with suppress(ChildProcessError):  # the first process of a container has to bury whoever dies in it
+        os.waitpid(info.pid, os.WNOHANG)
+    return bool(info.is_running())
 
 
 def program_folder() -> Path:

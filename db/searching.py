@@ -12,12 +12,12 @@ from uuid import UUID
 
 import numpy as np
 from pgvector import Vector
-from psycopg.errors import ObjectNotInPrerequisiteState
+from psycopg.errors import NullValueNotAllowed, ObjectNotInPrerequisiteState
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from db.connection import Connection
-from db.errors import NotNormalisedError
+from db.errors import EncoderMismatchError, NotNormalisedError
 from db.gallery import Embedding
 
 Sort = Literal["relevance", "newest", "oldest"]
@@ -111,17 +111,23 @@ async def search_images(
     sort: Sort = "relevance",
     exact: bool = False,
     ranking: Ranking = NEARNESS,
+    fingerprint: str | None = None,
 ) -> list[Hit]:
     """Return the k pictures nearest to a question, with each term's score.
 
     Embeddings are float32 (d,), unit length. The question is compose_query(embeddings, weights), unless it
-    was composed in another way (db.composing): then it is given as query, float32 (d,).
+    was composed in another way (db.composing): then it is given as query, float32 (d,). Given the fingerprint
+    of the encoder that made them, the same statement holds it against the active encoder's.
     Source: migrations/sql/search_images_v3.sql.
 
     Raises:
+        EncoderMismatchError: it is another.
         NotNormalisedError: the ranking is to normalise, and there are no biases.
     """
-    async with connection.cursor(row_factory=class_row(Hit), binary=True) as cursor, _biases_named():
+    async with (
+        connection.cursor(row_factory=class_row(Hit), binary=True) as cursor,
+        _refusals_named(fingerprint),
+    ):
         await cursor.execute(
             """
             select hits.rank, hits.image_id as id, hits.score,
@@ -134,7 +140,10 @@ async def search_images(
                    gallery.format, gallery.byte_size, gallery.taken_at, gallery.attributes, hits.ef_search,
                    hits.normalised, hits.caption_score, hits.stack
             from search_images(
-                     case when %(query)b::vector is not null then %(query)b::vector
+                     case when %(fingerprint)s::text <>
+                               (select fingerprint from encoders where state = 'active')
+                          then null  -- which it refuses
+                          when %(query)b::vector is not null then %(query)b::vector
                           when %(alone)s then (%(terms)b::vector[])[1]
                           else compose_query(%(terms)b::vector[], %(weights)s::float8[])
                      end, %(k)s::integer,
@@ -157,6 +166,7 @@ async def search_images(
                 "caption_weight": ranking.caption_weight,
                 "normalise": ranking.normalise,
                 "fold_duplicates": ranking.fold_duplicates,
+                "fingerprint": fingerprint,
                 **_filters(filters),
             },
         )
@@ -196,10 +206,18 @@ async def embeddings_of(connection: Connection, ids: Sequence[UUID]) -> dict[UUI
 
 
 @asynccontextmanager
-async def _biases_named() -> AsyncIterator[None]:
-    """Give the error of a search that has no biases to normalise by a name of ours."""
+async def _refusals_named(fingerprint: str | None) -> AsyncIterator[None]:
+    """Give what search_images refuses names of ours: another encoder's vectors, and no biases."""
     try:
         yield
+    except NullValueNotAllowed as error:
+        if fingerprint is None:
+            raise
+        raise EncoderMismatchError(
+            "the gallery has another encoder's vectors by now: the question was encoded with fingerprint"
+            f" {fingerprint[:12]}, and vectors of two encoders cannot be compared. Start the service again"
+            " with the gallery's own encoder"
+        ) from error
     except ObjectNotInPrerequisiteState as error:
         if "biases" not in (error.diag.message_primary or ""):
             raise

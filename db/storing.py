@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from db.connection import Connection
 from db.errors import CollectionConflictError, EncoderMismatchError
-from db.gallery import Caption, Embedding, ImageRow, active_encoder
+from db.gallery import Caption, Embedding, EncoderRow, ImageRow, active_encoder
 
 
 def image_id(collection: str, data: bytes) -> UUID:
@@ -54,12 +54,25 @@ async def claim_encoder(
         active = await active_encoder(connection)
         assert active is not None
     if active.fingerprint != fingerprint:
-        raise EncoderMismatchError(
-            f"the gallery was indexed with {active.checkpoint} (fingerprint {active.fingerprint[:12]}), and"
-            f" vectors of different encoders cannot be compared; this encoder is {checkpoint} (fingerprint"
-            f" {fingerprint[:12]}). Use the gallery's own, or index into another database"
-        )
+        raise mismatch(active, checkpoint, fingerprint)
     return active.id
+
+
+def mismatch(active: EncoderRow, checkpoint: str, fingerprint: str) -> EncoderMismatchError:
+    """Return the error that this encoder is not the one of the gallery's vectors."""
+    ours, theirs = fingerprint[:12], active.fingerprint[:12]
+    if checkpoint == active.checkpoint:
+        return EncoderMismatchError(
+            f"the gallery was indexed with {checkpoint} as it was then (fingerprint {theirs}); its weights,"
+            f" tokenizer or preprocessing have changed since, or are damaged (fingerprint {ours}), and"
+            " vectors of two encoders cannot be compared. Bring its files back as they were, or use another"
+            " database"
+        )
+    return EncoderMismatchError(
+        f"the gallery was indexed with {active.checkpoint} (fingerprint {theirs}), but the encoder is"
+        f" {checkpoint} (fingerprint {ours}); vectors of two encoders cannot be compared. Use the gallery's"
+        " own, or another database"
+    )
 
 
 async def claim_collection(connection: Connection, name: str, *, root: str | None) -> None:
@@ -243,6 +256,16 @@ async def taking_turns(connection: Connection, subject: str) -> AsyncIterator[No
         except BaseException:  # cancelled just now, say: the lock goes with the connection
             await connection.close()
             raise
+
+
+async def is_taken(connection: Connection, subject: str) -> bool:
+    """Say whether somebody has this subject's turn just now."""
+    cursor = await connection.execute(
+        "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
+        (subject,),  # let go of at once
+    )
+    row = await cursor.fetchone()
+    return not (row and row[0])
 
 
 @asynccontextmanager

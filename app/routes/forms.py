@@ -13,7 +13,7 @@ from litestar.exceptions import ClientException, HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 
-from app.errors import CompressedBodyError, QuestionError, TooMuchError
+from app.errors import CompressedBodyError, QuestionError, StoreFailedError, TooMuchError
 from app.limits import MAX_PARTS, check_fields, check_json
 
 PARSER_LIMIT = "Request Entity Too Large"
@@ -118,6 +118,10 @@ async def _read_form(request: AnyRequest) -> FormMultiDict:
                 f"the form has more than {MAX_PARTS} parts, or a part with headers beyond a few kilobytes"
             ) from error
         raise QuestionError(f"the form cannot be read: {error.detail}") from error
+    except OSError as error:  # a large file is laid down in the folder for temporary ones while it comes
+        raise StoreFailedError(
+            f"there is no room to take the upload in ({error.strerror or error}); try again once there is"
+        ) from error
     except (UnicodeError, LookupError) as error:  # LookupError: a charset that does not exist
         raise QuestionError(f"the form: a field is not text in the encoding it claims: {error}") from error
 

@@ -12,7 +12,7 @@ from app.answers import hit_answer
 from app.archive import zip_chunks
 from app.errors import ImageNotFoundError, UploadRefusedError
 from app.limits import check_attributes
-from app.pictures import find_picture, forget_thumbnail, thumbnail_path
+from app.pictures import find_picture, find_thumbnail, forget_thumbnail
 from app.routes.forms import AnyRequest, documented_body, json_object, read_body, read_json
 from app.schemas import ImageAnswer, UploadRequest, ZipRequest, image_answer
 from app.search import DEFAULT_K, more_like
@@ -57,11 +57,19 @@ async def get_file(image_id: FromPath[UUID], service: NamedDependency[Service]) 
     )
 
 
-@get("/api/images/{image_id:uuid}/thumbnail", tags=["images"], operation_id="getImageThumbnail")
-async def get_thumbnail(image_id: FromPath[UUID], service: NamedDependency[Service]) -> File:
+@get(
+    "/api/images/{image_id:uuid}/thumbnail",
+    tags=["images"],
+    operation_id="getImageThumbnail",
+    media_type="image/jpeg",
+)
+async def get_thumbnail(image_id: FromPath[UUID], service: NamedDependency[Service]) -> Response[bytes]:
     """Send a picture re-encoded as a small JPEG."""
+    thumbnail = await find_thumbnail(service, image_id)
+    if isinstance(thumbnail, bytes):
+        return Response(thumbnail, media_type="image/jpeg", headers=AS_A_PICTURE_ONLY)
     return File(
-        path=await thumbnail_path(service, image_id),
+        path=thumbnail,
         media_type="image/jpeg",
         content_disposition_type="inline",
         file_system=LOCAL_FILES,

@@ -24,6 +24,7 @@ RETRY_AFTER = OpenAPIHeader(
 PROBLEMS = {
     "503": "All the work is in flight that the service takes on, or the database does not answer",
     "504": "The request took longer than its deadline",
+    "507": "A disk is full, or cannot be written",
     "default": "A problem: 4xx is the caller's to mend, and its detail says how",
 }
 

