@@ -2,14 +2,14 @@
 
     python -m benchmarks.quality_ranking --model CHECKPOINT --images FOLDER --captions FILE --split FILE
 
-Every caption of every photo in the split asks once, for the photo it belongs to; what asks is never among what was
-indexed or compared with. Photos answer by search_images with exact => true, and each has five captions: caption p asks
-while the other four are the photo's captions in the gallery. Differences are paired, with 95 % intervals over photos.
+Captions ask for the photo that they belong to; what asks is never among what was indexed or compared with. Photos
+answer by search_images with exact => true. Differences are paired, with 95 % intervals over photos.
 
-- normalised: biases by the collection's own other captions (a photo's own are left out of its bias by fill_biases).
-- captions: half of the photos, by chance, have their four other captions indexed; the other half has none.
-- chance: share of questions of which it is said that nothing is nearer than chance, where the photo is in the gallery,
-  and for phrases (--odd FILE, one a line) that nothing in the gallery shows.
+- normalised: every caption of every photo asks, and biases are by the other four captions of all photos; a photo's own
+  are left out of its bias (fill_biases).
+- captions: each photo's first caption asks; half of the photos, by chance, have their other four indexed, the others none.
+- chance: of which questions it is said that nothing is nearer than chance: last captions, the reference being the other
+  four, and phrases of what next to no photo shows (benchmarks/odd_phrases.txt).
 """
 
 import argparse
@@ -30,7 +30,7 @@ from db.connection import Connection, make_pool
 from db.embedded import start_embedded
 from db.embedding_index import build_embedding_index
 from db.gallery import Caption, Embedding, ImageRow
-from db.normalising import ReferenceCaption, fill_biases, store_reference
+from db.normalising import ReferenceCaption, fill_biases, fill_chance, store_reference
 from db.searching import NEARNESS, Ranking, search_images
 from db.storing import claim_collection, claim_encoder, image_id, replace_captions, store_images
 from embedding.encoder import load_encoder
@@ -41,7 +41,7 @@ from training.metrics import RECALLS, Measured, mean_of
 
 CAPTIONS = 5
 DEPTH = 10
-WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5)
+WEIGHTS = (0.1, 0.2, 0.3)
 NOT_FOUND = 1000
 
 
@@ -54,7 +54,6 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--captions", type=Path, required=True)
     parser.add_argument("--split", type=Path, required=True, help="a file name a line")
-    parser.add_argument("--odd", type=Path, help="phrases of what no photo shows, one a line")
     arguments = parser.parse_args()
     names = set(arguments.split.read_text().split())
     photos = [
@@ -64,14 +63,12 @@ def main() -> None:
     ]
     encoder = load_encoder(arguments.model)
     gallery = encode_gallery(encoder, photos)
-    odd = arguments.odd.read_text(encoding="utf-8").splitlines() if arguments.odd else []
+    odd = Path(__file__).with_name("odd_phrases.txt").read_text(encoding="utf-8").splitlines()
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(measure(Path(folder), gallery, odd, encoder.encode_texts(odd) if odd else None))
+        asyncio.run(measure(Path(folder), gallery, odd, encoder.encode_texts(odd)))
 
 
-async def measure(
-    folder: Path, gallery: EncodedGallery, odd: Sequence[str], odd_vectors: Embedding | None
-) -> None:
+async def measure(folder: Path, gallery: EncodedGallery, odd: Sequence[str], odd_vectors: Embedding) -> None:
     """Fill a database in this folder, ask every way, print."""
     database_url = start_embedded(folder / "postgres")
     migrate(database_url)
@@ -83,8 +80,9 @@ async def measure(
         show("plain", plain)
         normalised = await asked_normalised(connection, encoder_id, gallery, images, texts)
         show("normalised", normalised, plain)
+        await fill_chance(connection, encoder_id)
+        await against_chance(connection, texts[:, -1], odd, odd_vectors)
         await captions_for_half(connection, gallery, images, texts)
-        await against_chance(connection, images, texts, odd, odd_vectors)
 
 
 async def fill(connection: Connection, gallery: EncodedGallery) -> tuple[int, list[ImageRow]]:
@@ -157,16 +155,11 @@ async def captions_for_half(
 ) -> None:
     """Ask with captions of half of the photos indexed, the one that asks never among them."""
     half = sorted(random.Random(0).sample(range(len(images)), len(images) // 2))
-    ranks: dict[float, list[NDArray[np.int64]]] = {weight: [] for weight in (0.0, *WEIGHTS)}
-    for position in range(CAPTIONS):
-        await say(connection, gallery, images, half, without=position)
-        words = [photo.captions[position] for photo in gallery.photos]
-        for weight, found in ranks.items():
-            asking = texts[:, position : position + 1]
-            found.append(await ask(connection, images, asking, Ranking(caption_weight=weight), words))
-    plain = np.concatenate(ranks[0.0], axis=1)
+    await say(connection, gallery, images, half, without=0)
+    words = [photo.captions[0] for photo in gallery.photos]
+    plain = await ask(connection, images, texts[:, :1])
     for weight in WEIGHTS:
-        fused = np.concatenate(ranks[weight], axis=1)
+        fused = await ask(connection, images, texts[:, :1], Ranking(caption_weight=weight), words)
         show(f"half captioned, caption_weight {weight}", fused, plain)
         for name, some in (("with captions", half), ("without", np.setdiff1d(range(len(images)), half))):
             show(f"  photos {name}", fused[some], plain[some])
@@ -191,17 +184,15 @@ async def say(
 
 async def against_chance(
     connection: Connection,
-    images: Sequence[ImageRow],
     texts: Embedding,
     odd: Sequence[str],
-    odd_vectors: Embedding | None,
+    odd_vectors: Embedding,
 ) -> None:
     """Say of which questions nothing is nearer than chance: captions of the photos, and odd phrases."""
-    captions = [await nothing_near(connection, text) for text in texts[:, 0]]
+    captions = [await nothing_near(connection, text) for text in texts]
     print(f"nothing nearer than chance: {np.mean(captions):7.1%} of {len(captions)} captions")
-    if odd_vectors is not None:
-        phrases = [await nothing_near(connection, text) for text in odd_vectors]
-        print(f"{'':27}{np.mean(phrases):7.1%} of {len(odd)} odd phrases")
+    phrases = [await nothing_near(connection, text) for text in odd_vectors]
+    print(f"{'':27}{np.mean(phrases):7.1%} of {len(odd)} odd phrases")
 
 
 async def nothing_near(connection: Connection, question: Embedding) -> bool:

@@ -102,6 +102,33 @@ def test_index_search_status_and_doctor(
     assert {finding["subject"] for finding in findings} >= {"versions", "schema", "model", "files", "disk"}
 
 
+def test_normalise_duplicates_and_the_better_searches(
+    environment: dict[str, str], folder: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    (folder / "red-again.png").write_bytes(picture("red", size=(80, 60)))
+    captions = tmp_path / "captions.txt"
+    captions.write_text("image,caption\n" + "".join(f"{c}.png,a {c} picture\n" for c in COLOURS))
+    assert run(environment, "index", folder, "--captions", captions, "--model", checkpoint).returncode == 0
+
+    normalised = run(environment, "normalise")
+    assert normalised.returncode == 0, normalised.stderr
+    assert "encoded 8 captions, worked out 9 biases" in normalised.stdout
+
+    listed = run(environment, "duplicates", "--max-distance", "0.001").stdout.split()
+    assert listed[:2] == ["stack", "1"]
+    assert [Path(word).name for word in listed if word.endswith(".png")] == ["red-again.png", "red.png"]
+
+    options = ("--normalise", "--fold-duplicates", "0.001", "--caption-weight", "0.5", "-k", "20", "--json")
+    found = run(environment, "search", "red picture", *options)
+    assert found.returncode == 0, found.stderr
+    answer = json.loads(found.stdout)
+    assert (answer["query"]["normalise"], answer["query"]["fold_duplicates"]) == (True, 0.001)
+    assert len(answer["hits"]) == 8
+    assert sorted(len(hit["stack"]) for hit in answer["hits"]) == [0] * 7 + [1]
+    assert {hit["caption_score"] for hit in answer["hits"]} > {1.0}
+    assert answer["background"]["chance"] is not None
+
+
 def test_another_encoder_is_refused_and_both_are_named(
     environment: dict[str, str], folder: Path, checkpoint: Path, tmp_path: Path
 ) -> None:

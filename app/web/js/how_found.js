@@ -63,8 +63,8 @@ function parts(terms) {
 
 /** @param {{mean: number | null, chance: number | null}} background */
 function chance({ mean, chance: reached }) {
-  const written = (/** @type {number | null} */ score) => (score === null ? "–" : formatScore(score));
-  return t("how-chance-scores", { mean: written(mean), chance: written(reached) });
+  const average = t("how-average", { mean: formatScore(mean ?? 0) });
+  return reached === null ? average : `${average}; ${t("how-near", { chance: formatScore(reached) })}`;
 }
 
 /** @param {{encode: number, database: number, total: number}} timings */
