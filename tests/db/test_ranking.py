@@ -159,6 +159,15 @@ def test_rare_words_tell_more_than_frequent_ones(gallery: Psql) -> None:
     assert without.fetchone() == (32,)
 
 
+def test_words_count_before_the_first_statistics(psql: Psql) -> None:
+    embeddings = clustered(20, 16, seed=1)
+    fill(psql, embeddings, captions=lambda i: [f"a picture of number{i}"])
+    told = psql.execute("select distinct rarity from question_words('a picture of number7')").fetchall()
+    assert told == [(1,)]
+    asked = "1, caption_query => 'number7', caption_weight => 0.9"
+    assert rows(psql, embeddings[3], asked, columns="image_id, caption_score") == [(id_of(7), 1)]
+
+
 # biases
 
 
