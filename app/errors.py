@@ -155,6 +155,7 @@ STATUS: Mapping[type[Exception], int] = {
     db_errors.NothingIndexedError: 409,
     db_errors.NotNormalisedError: 409,
     db_errors.EncoderMismatchError: 503,
+    db_errors.EncoderStateError: 409,
     db_errors.CollectionConflictError: 409,
     db_errors.KeyConflictError: 409,
     db_errors.CopyError: 500,
