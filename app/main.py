@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from litestar import Litestar, Request
@@ -17,6 +18,7 @@ from app.limits import MAX_PARTS
 from app.rate_limit import RateLimiter
 from app.routes.access import admit
 from app.routes.ask import ask_by_body
+from app.routes.bounds import document_bounds
 from app.routes.documentation import documentation_assets, openapi_config
 from app.routes.forms import require_plain_body
 from app.routes.gallery import (
@@ -99,7 +101,7 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
         state=State({"limiter": RateLimiter()}),
         dependencies={"service": Provide(provide_service, sync_to_thread=False)},
         lifespan=[lifespan],
-        on_startup=[document_problems],
+        on_startup=[document_problems, partial(document_bounds, settings=settings)],
         openapi_config=openapi_config(),
         plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(exception_to_problem_detail_map=problem_map()))],
         logging_config=None,  # the entry point's business

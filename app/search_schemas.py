@@ -13,7 +13,22 @@ from db.searching import Sort
 
 Moment = Annotated[
     str,
-    Meta(description="ISO 8601; without a zone it is UTC", examples=["2024-05-01", "2024-05-01T12:00:00Z"]),
+    Meta(
+        description="ISO 8601; without a zone it is UTC",
+        examples=["2024-05-01", "2024-05-01T12:00:00Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+PictureText = Annotated[
+    str,
+    Meta(description="A picture as base64 or as a data: URI", extra_json_schema={"format": "byte"}),
+]
+VectorText = Annotated[
+    str,
+    Meta(
+        description="A vector of the encoder's: base64 of its numbers as little-endian float16",
+        extra_json_schema={"format": "embedding"},
+    ),
 ]
 Start = Annotated[float, Meta(ge=0, le=1)]
 Length = Annotated[float, Meta(gt=0, le=1)]
@@ -34,12 +49,9 @@ class TermRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """A part of a question: exactly one of text, image, image_id and embedding, and what it weighs."""
 
     text: Annotated[str | None, Meta(description="Words")] = None
-    image: Annotated[str | None, Meta(description="A picture as base64 or as a data: URI")] = None
+    image: PictureText | None = None
     image_id: Annotated[UUID | None, Meta(description="A picture of the gallery")] = None
-    embedding: Annotated[
-        str | None,
-        Meta(description="A vector of the encoder's: base64 of its numbers as little-endian float16"),
-    ] = None
+    embedding: VectorText | None = None
     weight: Annotated[
         float, Meta(ge=-MAX_WEIGHT, le=MAX_WEIGHT, description="Below zero it leads away from the term")
     ] = 1.0
@@ -55,7 +67,7 @@ class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     text: Annotated[str | None, Meta(description="Words to search by")] = None
-    image: Annotated[str | None, Meta(description="A picture as base64 or as a data: URI")] = None
+    image: PictureText | None = None
     image_id: Annotated[
         UUID | None, Meta(description="A picture of the gallery instead of an uploaded one")
     ] = None

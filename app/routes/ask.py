@@ -22,6 +22,7 @@ from app.service import Service
     tags=["search"],
     operation_id="ask",
     operation_class=documented_body(AskRequest, "image", json=True),
+    opt={"problems": (404, 409, 410)},
     responses={
         200: ResponseSpec(
             QueryEcho | HitsEvent | TextEvent | DoneEvent | ErrorEvent,

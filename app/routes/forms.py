@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -186,21 +187,22 @@ def decode_base64(encoded: str, name: str = "image") -> bytes:
 
 
 def documented_body(
-    fields: type[msgspec.Struct], picture_field: str | None, *, json: bool
+    fields: type[msgspec.Struct], picture_field: str | None, *, json: bool, required: Sequence[str] = ()
 ) -> type[Operation]:
     """Return an Operation whose OpenAPI request body is what read_body reads into these fields.
 
-    Without a field for a picture it is what read_json reads.
+    Without a field for a picture it is what read_json reads. Required are fields of the form.
     """
     (_,), components = msgspec.json.schema_components([fields])
     schema = components[fields.__name__]
     properties = _inlined(schema["properties"], components)
     content: dict[str, Any] = {}
     if picture_field is not None:
-        flat = {name: property for name, property in properties.items() if name not in JSON_ONLY}
+        flat = {name: _in_a_form(kind) for name, kind in properties.items() if name not in JSON_ONLY}
         form = {
             "type": "object",
             "properties": flat | {picture_field: {"type": "string", "format": "binary"}},
+            "required": list(required),
             "additionalProperties": False,
         }
         content["multipart/form-data"] = OpenAPIMediaType(schema=cast("Schema", form))
@@ -219,6 +221,15 @@ def documented_body(
             self.request_body = RequestBody(content=content, required=True)
 
     return WithBody
+
+
+def _in_a_form(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a field's JSON schema without null: a form leaves out what is not given, or sends it empty."""
+    told = {name: value for name, value in schema.items() if name != "anyOf"}
+    if told.get("default", "") is None:
+        del told["default"]
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    return told | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
 
 
 def _inlined(schema: Any, components: dict[str, Any]) -> Any:

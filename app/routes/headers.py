@@ -32,6 +32,8 @@ def make_header_hook(settings: Settings) -> Callable[[Any, Any], Awaitable[None]
             headers["content-security-policy"] = policy
         for name, value in usual.items():
             headers.setdefault(name, value)
+        if "allow" in headers and "path_template" in scope:  # without one it is a 405, and right
+            headers["allow"] = allowed_methods(scope)
         allowance: Allowance | None = state.get("allowance")
         if allowance is not None:
             headers["ratelimit-limit"] = str(allowance.limit)
@@ -39,3 +41,18 @@ def make_header_hook(settings: Settings) -> Callable[[Any, Any], Awaitable[None]
             headers["ratelimit-reset"] = str(allowance.full_in_s)
 
     return add_headers
+
+
+def allowed_methods(scope: Any) -> str:
+    """Return the methods that an address takes; Litestar names those of the first of its handlers."""
+    return ", ".join(
+        sorted(
+            {
+                method
+                for route in scope["litestar_app"].routes
+                if route.path == scope["path_template"]
+                for handler in route.route_handlers
+                for method in handler.http_methods
+            }
+        )
+    )

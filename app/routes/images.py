@@ -33,7 +33,7 @@ AS_A_PICTURE_ONLY = {
 }
 
 
-@get("/api/images/{image_id:uuid}", tags=["images"], operation_id="getImage")
+@get("/api/images/{image_id:uuid}", tags=["images"], operation_id="getImage", opt={"problems": (404,)})
 async def get_image(image_id: FromPath[UUID], service: NamedDependency[Service]) -> ImageAnswer:
     """Tell what is known about a picture: size, captions, attributes."""
     async with service.pool.connection() as connection:
@@ -43,7 +43,13 @@ async def get_image(image_id: FromPath[UUID], service: NamedDependency[Service])
         return image_answer(found[0], await captions_of(connection, image_id))
 
 
-@get("/api/images/{image_id:uuid}/file", tags=["images"], operation_id="getImageFile")
+@get(
+    "/api/images/{image_id:uuid}/file",
+    tags=["images"],
+    operation_id="getImageFile",
+    responses={200: ResponseSpec(bytes, media_type="image/*", description="The file")},
+    opt={"problems": (404, 410)},
+)
 async def get_file(image_id: FromPath[UUID], service: NamedDependency[Service]) -> File:
     """Send a picture's file as it is."""
     image, path = await find_picture(service, image_id)
@@ -61,7 +67,8 @@ async def get_file(image_id: FromPath[UUID], service: NamedDependency[Service]) 
     "/api/images/{image_id:uuid}/thumbnail",
     tags=["images"],
     operation_id="getImageThumbnail",
-    media_type="image/jpeg",
+    responses={200: ResponseSpec(bytes, media_type="image/jpeg", description="The thumbnail")},
+    opt={"problems": (404, 410, 413)},
 )
 async def get_thumbnail(image_id: FromPath[UUID], service: NamedDependency[Service]) -> Response[bytes]:
     """Send a picture re-encoded as a small JPEG."""
@@ -77,7 +84,12 @@ async def get_thumbnail(image_id: FromPath[UUID], service: NamedDependency[Servi
     )
 
 
-@get("/api/images/{image_id:uuid}/similar", tags=["images"], operation_id="getSimilarImages")
+@get(
+    "/api/images/{image_id:uuid}/similar",
+    tags=["images"],
+    operation_id="getSimilarImages",
+    opt={"problems": (404,)},
+)
 async def get_similar(
     image_id: FromPath[UUID],
     service: NamedDependency[Service],
@@ -99,6 +111,7 @@ async def get_similar(
     operation_class=documented_body(ZipRequest, None, json=True),
     responses={200: ResponseSpec(bytes, media_type="application/zip", description="The zip")},
     media_type="application/zip",
+    opt={"problems": (404,)},
 )
 async def post_zip(request: AnyRequest, service: NamedDependency[Service]) -> Stream:
     """Send up to 200 pictures' files as one zip; what is not there is named in missing.txt.
@@ -123,8 +136,9 @@ async def post_zip(request: AnyRequest, service: NamedDependency[Service]) -> St
     "/api/images",
     tags=["images"],
     operation_id="addImage",
-    operation_class=documented_body(UploadRequest, "image", json=False),
-    opt={"scope": "write"},
+    operation_class=documented_body(UploadRequest, "image", json=False, required=["image"]),
+    responses={200: ResponseSpec(ImageAnswer, description="It was there already")},
+    opt={"scope": "write", "problems": (409,)},
 )
 async def post_image(request: AnyRequest, service: NamedDependency[Service]) -> Response[ImageAnswer]:
     """Take a picture into the gallery: 201 if new, 200 if it was there; new captions replace the old."""
@@ -152,7 +166,12 @@ async def post_image(request: AnyRequest, service: NamedDependency[Service]) -> 
     return Response(image_answer(image, captions), status_code=201 if created else 200)
 
 
-@delete("/api/images/{image_id:uuid}", tags=["images"], operation_id="deleteImage", opt={"scope": "write"})
+@delete(
+    "/api/images/{image_id:uuid}",
+    tags=["images"],
+    operation_id="deleteImage",
+    opt={"scope": "write", "problems": (404,)},
+)
 async def delete_image(image_id: FromPath[UUID], service: NamedDependency[Service]) -> None:
     """Forget a picture: row, captions, vectors, thumbnail, and its file if it was uploaded.
 

@@ -22,7 +22,7 @@ REPORTED_K = 5
 REPORTED_PX = 1024
 
 
-@get("/api/search", tags=["search"], operation_id="search")
+@get("/api/search", tags=["search"], operation_id="search", opt={"problems": (404, 409)})
 async def search_by_address(
     service: NamedDependency[Service],
     text: FromQuery[str | None] = None,
@@ -92,6 +92,7 @@ async def search_by_address(
     tags=["search"],
     operation_id="searchWithPicture",
     operation_class=documented_body(SearchRequest, "image", json=True),
+    opt={"problems": (404, 409, 410)},
 )
 async def search_by_body(request: AnyRequest, service: NamedDependency[Service]) -> SearchAnswer:
     """Search by words, by a picture (a file, base64, or one of the gallery), or by both.
@@ -108,6 +109,7 @@ async def search_by_body(request: AnyRequest, service: NamedDependency[Service])
     tags=["search"],
     operation_id="predictImage",
     operation_class=documented_body(ReportedRequest, "file", json=False),
+    opt={"problems": (404, 410)},
 )
 async def predict_image(request: AnyRequest, service: NamedDependency[Service]) -> ReportedAnswer:
     """Answer the first front end: fields query, file and alpha; the five best come back as data: URIs."""

@@ -344,9 +344,39 @@ async def test_the_document_says_of_every_address_how_it_may_fail(served: Served
     ]
     assert len(operations) > 12
     for path, operation in operations:
-        for status in ("503", "504", "default"):
-            assert "application/problem+json" in operation["responses"][status]["content"], path
+        problems = {int(status) for status in operation["responses"] if int(status) >= 400}
+        assert {415, 421, 503, 504} <= problems
+        for status in problems:
+            assert "application/problem+json" in operation["responses"][str(status)]["content"], path
         assert "retry-after" in operation["responses"]["503"]["headers"]
+
+
+async def test_the_document_describes_the_events(served: Served) -> None:
+    document = msgspec.json.decode((await served.get("/schema/openapi.json")).body)
+    ((kind, stream),) = document["paths"]["/api/ask"]["post"]["responses"]["200"]["content"].items()
+    data = stream["schema"]["properties"]["data"]
+    events = {name["$ref"].rpartition("/")[2] for name in data["contentSchema"]["oneOf"]}
+    assert (kind, data["contentMediaType"]) == ("text/event-stream", "application/json")
+    assert events == {"QueryEcho", "HitsEvent", "TextEvent", "DoneEvent", "ErrorEvent"}
+    assert events <= set(document["components"]["schemas"])
+
+
+async def test_the_document_knows_the_bounds_and_what_leads_where(served: Served) -> None:
+    paths = msgspec.json.decode((await served.get("/schema/openapi.json")).body)["paths"]
+    search = {
+        parameter["name"]: parameter["schema"] for parameter in paths["/api/search"]["get"]["parameters"]
+    }
+    assert (search["k"]["minimum"], search["k"]["maximum"], search["alpha"]["maximum"]) == (1, 1000, 1)
+    upload = paths["/api/images"]["post"]
+    collection = upload["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["collection"]
+    assert collection["maxLength"] == 200
+    assert "deleteImage" in upload["responses"]["201"]["links"]
+
+
+async def test_options_names_every_method_of_an_address(served: Served) -> None:
+    wire = await served.connect()
+    wire.send("OPTIONS /api/search HTTP/1.1\r\nhost: [::1]\r\nconnection: close\r\n\r\n")
+    assert (await wire.answer()).headers["allow"] == "GET, OPTIONS, POST"
 
 
 async def test_a_sane_request_id_is_kept_and_another_replaced(served: Served) -> None:
