@@ -27,7 +27,16 @@ from db.background import Background, background_scores
 from db.composing import Composed, Composition, Part, compose
 from db.connection import Connection
 from db.gallery import Embedding
-from db.searching import Filters, Hit, Ranking, Sort, embeddings_of, search_images, similar_images
+from db.searching import (
+    Filters,
+    Hit,
+    Ranking,
+    Sort,
+    embeddings_of,
+    encoder_changed,
+    search_images,
+    similar_images,
+)
 
 DEFAULT_K = 5
 MAX_OFFSET = 100_000
@@ -191,6 +200,8 @@ async def _composed(service: Service, composition: Composition) -> Composed | No
     except psycopg.errors.NoDataFound as error:
         raise ImageNotFoundError(_said(error)) from error
     except psycopg.errors.DataException as error:
+        if "dimensions" in str(error):  # those of the pictures to be more like, or less
+            raise encoder_changed(service.encoder.fingerprint) from error
         raise QuestionError(_said(error)) from error
 
 

@@ -25,7 +25,7 @@ from app.pictures import find_picture
 from app.reading import HASHED_PX
 from app.service import Service
 from db.gallery import Embedding
-from db.searching import embeddings_of
+from db.searching import embeddings_of, encoder_changed
 from embedding.images import decode_image
 
 Kind = Literal["text", "image", "image_id", "embedding"]
@@ -151,6 +151,7 @@ async def encode_terms(
         ImageNotFoundError, GalleryFileMissingError: a picture is not in the gallery, or its file is gone.
         ImageError: a picture cannot be decoded.
         EncoderBusyError: too much is queued already.
+        EncoderMismatchError: a picture's vector is another encoder's, of other dimensions.
     """
     stored, encoded = await asyncio.gather(
         _stored(service, [term.image_id for term in terms if term.image_id and not term.region]),
@@ -200,6 +201,8 @@ async def _stored(service: Service, ids: Sequence[UUID]) -> dict[UUID, Embedding
     for image_id in ids:
         if image_id not in stored:
             raise ImageNotFoundError(f"there is no picture {image_id} in the gallery")
+        if len(stored[image_id]) != service.encoder.dimension:
+            raise encoder_changed(service.encoder.fingerprint)
     return stored
 
 

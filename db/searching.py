@@ -205,6 +205,15 @@ async def embeddings_of(connection: Connection, ids: Sequence[UUID]) -> dict[UUI
     return {id_: embedding.to_numpy().astype(np.float32) async for id_, embedding in cursor}
 
 
+def encoder_changed(fingerprint: str) -> EncoderMismatchError:
+    """Return the error that the gallery was given another encoder than the one that made a question."""
+    return EncoderMismatchError(
+        "the gallery has another encoder's vectors by now: the question was encoded with fingerprint"
+        f" {fingerprint[:12]}, and vectors of two encoders cannot be compared. Start the service again with"
+        " the gallery's own encoder"
+    )
+
+
 @asynccontextmanager
 async def _refusals_named(fingerprint: str | None) -> AsyncIterator[None]:
     """Give what search_images refuses names of ours: another encoder's vectors, and no biases."""
@@ -213,11 +222,7 @@ async def _refusals_named(fingerprint: str | None) -> AsyncIterator[None]:
     except NullValueNotAllowed as error:
         if fingerprint is None:
             raise
-        raise EncoderMismatchError(
-            "the gallery has another encoder's vectors by now: the question was encoded with fingerprint"
-            f" {fingerprint[:12]}, and vectors of two encoders cannot be compared. Start the service again"
-            " with the gallery's own encoder"
-        ) from error
+        raise encoder_changed(fingerprint) from error
     except ObjectNotInPrerequisiteState as error:
         if "biases" not in (error.diag.message_primary or ""):
             raise

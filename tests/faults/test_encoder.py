@@ -178,7 +178,9 @@ async def test_a_running_service_never_scores_against_another_encoders_vectors(
     settings = settings_of(database_url, tmp_path)
     async with open_service(settings, encoder) as service, connect(settings, service) as client:
         await index(database_url, photos, encoder)
-        asked = ("/api/search?text=red", "/api/search?text=red&exact=true")
+        words = "/api/search?text=red"
+        first = (await client.get(words)).json()["hits"][0]["id"]
+        asked = [words, f"{words}&exact=true", f"{words}&image_id={first}", f"{words}&more={first}"]
         before = [(await client.get(target)).json()["hits"] for target in asked]
         take_over(database_url, FakeEncoder("other/encoder", dimension=dimension))
         for target in asked:
