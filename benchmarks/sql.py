@@ -18,11 +18,12 @@ import numpy as np
 from pgvector import HalfVector, Vector
 
 from app.database import migrate
+from db.background import background_scores
 from db.connection import Connection, make_pool
 from db.embedded import start_embedded
 from db.embedding_index import build_embedding_index
 from db.gallery import Caption, Embedding, ImageRow
-from db.searching import Filters, search_images
+from db.searching import Filters, Ranking, search_images
 from db.storing import claim_collection, claim_encoder, image_id, store_images
 
 BATCH = 1000
@@ -134,6 +135,16 @@ async def measure(folder: Path, images: int, dimension: int, count: int) -> None
         async def hybrid(question: Embedding) -> None:
             await search_images(connection, [question, questions[0]], [0.6, 0.4], k=K)
 
+        async def spoken(question: Embedding) -> None:
+            words = Ranking(f"caption 3 of picture {int(1e6 * abs(question[0])) % images}", 0.2)
+            await search_images(connection, [question], k=K, ranking=words)
+
+        async def folded(question: Embedding) -> None:
+            await search_images(connection, [question], k=K, ranking=Ranking(fold_duplicates=0.02))
+
+        async def background(question: Embedding) -> None:
+            await background_scores(connection, [question])
+
         async def view(question: Embedding) -> None:
             await connection.execute(
                 "select id, uri, embedding <=> %(q)s from gallery order by embedding <=> %(q)s limit 10",
@@ -152,7 +163,8 @@ async def measure(folder: Path, images: int, dimension: int, count: int) -> None
         print(f"{'':36}median ms    p95 ms   of the bare table's")
         print(f"{'bare table, no captions':36}{peer:9.2f}")
         for name, ask in (("view gallery", view), ("search_images, captions, scores", function),
-                          ("the same, words and picture", hybrid)):  # fmt: skip
+                          ("the same, words and picture", hybrid), ("with captions that count", spoken),
+                          ("with near duplicates folded", folded), ("background_scores alone", background)):  # fmt: skip
             median, tail = await median_ms(questions, ask)
             print(f"{name:36}{median:9.2f} {tail:9.2f} {median / peer:9.2f}")
         for name, filters in (("all", Filters()), ("10 %", Filters(attributes={"tenth": True})),
