@@ -78,7 +78,9 @@ class OpenVinoEngine:
     ) -> None:
         """Compile what embedding.openvino_conversion wrote into this folder."""
         core = openvino.Core()
-        settings = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": cores}
+        # Threads that are pinned wait for their own core while another process has it, and several workers
+        # would all be pinned to the same ones.
+        settings = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": cores, "ENABLE_CPU_PINNING": False}
 
         def compiled(name: str, dtype: torch.dtype) -> openvino.CompiledModel:
             return core.compile_model(
