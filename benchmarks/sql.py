@@ -43,19 +43,25 @@ def clustered_vectors(n: int, dimension: int, *, seed: int) -> Embedding:
 
 async def fill(connection: Connection, vectors: Embedding) -> int:
     """Store the vectors as pictures with five captions each, and index them; return the encoder's id."""
+    encoder_id = await claim(connection, vectors.shape[1])
+    await store(connection, encoder_id, vectors)
+    started = time.perf_counter()
+    await build_embedding_index(connection, encoder_id, memory_mb=1024)
+    print(f"index built in {time.perf_counter() - started:.1f} s")
+    return encoder_id
+
+
+async def claim(connection: Connection, dimension: int) -> int:
+    """Register the encoder and the collection of what store stores; return the encoder's id."""
     encoder_id = await claim_encoder(
         connection,
         name="synthetic",
         checkpoint="synthetic",
         fingerprint="0" * 64,
-        dimension=vectors.shape[1],
+        dimension=dimension,
         preprocessing={},
     )
     await claim_collection(connection, "synthetic", root="/synthetic")
-    await store(connection, encoder_id, vectors)
-    started = time.perf_counter()
-    await build_embedding_index(connection, encoder_id, memory_mb=1024)
-    print(f"index built in {time.perf_counter() - started:.1f} s")
     return encoder_id
 
 

@@ -1,0 +1,1 @@
+"""This service beside what people use instead: python -m benchmarks.peers."""
