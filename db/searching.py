@@ -118,7 +118,7 @@ async def search_images(
     Embeddings are float32 (d,), unit length. The question is compose_query(embeddings, weights), unless it
     was composed in another way (db.composing): then it is given as query, float32 (d,). Given the fingerprint
     of the encoder that made them, the same statement holds it against the active encoder's.
-    Source: migrations/sql/search_images_v3.sql.
+    Source: migrations/sql/search_images_v4.sql.
 
     Raises:
         EncoderMismatchError: it is another.
