@@ -61,6 +61,7 @@ _PLACE = """
     chơi  cưỡi  bơi  nhảy  bay  cầm
 """
 _DETERMINERS = re.compile(r"^(?:any|một|bất kỳ|cái nào|của)\s+", re.IGNORECASE)
+_FIRST_WORD = re.compile(r"(?:(?:an?|the|any|his|her|their|its|một|bất kỳ)\s+)?\w+", re.IGNORECASE)
 _ALTERNATIVES = re.compile(r"\s+(?:or|nor|hoặc|hay|lẫn)\s+", re.IGNORECASE)
 
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|(?<!\w)'[^']*'(?!\w)")
@@ -120,8 +121,8 @@ def _without_lead(before: str) -> str:
 
 
 def _first_word(text: str) -> int:
-    """Return where the first word ends: it is negated, whatever it is, unless a mark comes first."""
-    found = re.match(r"\w+", text)
+    """Return where the first word ends, in "a running dog" the second: it is negated, whatever it is."""
+    found = _FIRST_WORD.match(text)
     return found.end() if found else 0
 
 

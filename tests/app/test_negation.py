@@ -15,6 +15,7 @@ a dog with no collar, running on grass         | a dog, running on grass        
 a woman wearing no glasses in a park           | a woman in a park                  | glasses
 a beach with no people                         | a beach                            | people
 no people                                      |                                    | people
+a street without a running dog by a wall       | a street by a wall                 | a running dog
 a street, no cars or bicycles                  | a street                           | cars, bicycles
 a kitchen without any people or pets           | a kitchen                          | people, pets
 people not looking at the camera               | people                             | looking at the camera
