@@ -14,7 +14,7 @@ from app.service import Service
     tags=["search"],
     operation_id="judge",
     operation_class=documented_body(JudgementRequest, None, json=True),
-    opt={"scope": "write"},
+    opt={"scope": "write", "problems": (404,)},
 )
 async def post_judgements(request: AnyRequest, service: NamedDependency[Service]) -> JudgementAnswer:
     """Note which pictures fit a question in words (more), and which do not (less); the last word counts."""
