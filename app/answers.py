@@ -27,10 +27,10 @@ from db.searching import Hit
 Value = TypeVar("Value")
 
 
-def search_answer(service: Service, question: Question, answer: Answer) -> SearchAnswer:
+def search_answer(question: Question, answer: Answer) -> SearchAnswer:
     """Return an answer as it travels: the command line prints the same."""
     return SearchAnswer(
-        query=query_echo(service, question, answer.encoded),
+        query=query_echo(answer.service, question, answer.encoded),
         hits=[hit_answer(hit, question.terms, answer.found.background) for hit in answer.hits],
         background=background_answer(answer.found),
         timings_ms=timings(answer.encoded, answer.found),

@@ -10,9 +10,10 @@ from app.answer_text import answer_markdown, to_html
 from app.answer_words import Language
 from app.answers import background_answer, encoder_echo, hit_answer, query_echo, timings
 from app.errors import STATUS, problem, unexpected_problem
-from app.search import Encoded, Found, Question, find, ranking_of
+from app.search import Encoded, Found, Question, encode, find, ranking_of
 from app.search_schemas import DoneEvent, ErrorEvent, HitAnswer, HitsEvent, QueryEcho, Receipt, TextEvent
 from app.service import Service
+from db.errors import EncoderMismatchError
 from db.receipt import receipt_sql
 
 HITS_AT_ONCE = 10
@@ -32,7 +33,14 @@ async def answer_events(
     understood = query_echo(service, question, encoded)
     yield "understood", understood
     try:
-        found = await _cancelled_once(find(service, question, encoded))
+        try:
+            found = await _cancelled_once(find(service, question, encoded))
+        except EncoderMismatchError:  # the gallery has changed its encoder since
+            service = await service.of_active_encoder()
+            encoded = await encode(service, question)
+            understood = query_echo(service, question, encoded)
+            yield "understood", understood
+            found = await _cancelled_once(find(service, question, encoded))
     except Exception as error:  # noqa: BLE001 - it is told: the answer has begun, nobody else can
         told = problem(error) if isinstance(error, tuple(STATUS)) else unexpected_problem(error)
         yield "error", ErrorEvent(told.status_code, told.title or "", told.detail)

@@ -358,6 +358,62 @@ def demo(then_serve: bool, host: str | None, port: int | None) -> None:
     run_demo(Settings.from_env().replace(host=host, port=port), then_serve=then_serve)
 
 
+@main.command("export")
+@click.argument("collection")
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--format", "form", type=click.Choice(["parquet", "webdataset"]), default="parquet")
+def export_(collection: str, out: Path, form: Any) -> None:
+    """Write COLLECTION into the folder OUT: pictures, captions, attributes, judgements, vectors.
+
+    `train --captions` reads it, and so do other programs. The exit code is 1 if a picture's file is gone.
+    """
+    from app.exporting import export_collection
+    from app.progress import show_progress
+    from app.service import open_pool
+
+    settings = Settings.from_env()
+
+    async def run() -> Any:
+        async with open_pool(settings) as pool:
+            with show_progress() as progress:
+                return await export_collection(
+                    pool, collection, out, form, upload_dir=settings.data_dir / "uploads", progress=progress
+                )
+
+    report = run_async(run())
+    click.echo(report.summary("exported"))
+    sys.exit(1 if report.failed else 0)
+
+
+@main.command("import")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--collection", required=True, help="A collection of uploads, made unless it is there.")
+def import_(folder: Path, collection: str) -> None:
+    """Take what `export` wrote into a collection; an empty gallery takes the encoder too.
+
+    Vectors of the gallery's encoder are taken as they are; other pictures are encoded. Run it again after
+    it was stopped: nothing comes twice. The exit code is 1 if a picture cannot be taken.
+    """
+    from app.exporting import import_collection
+    from app.progress import show_progress
+    from app.service import open_encoder, open_pool
+
+    settings = Settings.from_env()
+
+    async def run() -> Any:
+        async with open_pool(settings) as pool:
+            with show_progress() as progress:
+                return await import_collection(
+                    pool, folder, collection, upload_dir=settings.data_dir / "uploads",
+                    max_pixels=settings.max_pixels, progress=progress,
+                    open_gallerys_encoder=lambda row: open_encoder(settings, row),
+                )  # fmt: skip
+
+    report = run_async(run())
+    click.echo(report.summary("imported"))
+    sys.exit(1 if report.failed else 0)
+
+
 @main.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

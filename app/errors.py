@@ -10,6 +10,7 @@
     + TooMuchError              more in one request than any question needs
     + CompressedBodyError       a body that would have to be unpacked first
     + TooManyRequestsError      more than this caller may ask at once
+    + ExchangeError             an export that cannot be written there, or not be read
     + KeyNotFoundError          no good API key of this id or name
   x OperatorError             the operator can fix it
     + SettingsError             a setting that does not exist, or a value out of range
@@ -46,6 +47,10 @@ class AppError(Exception):
 
 class QuestionError(AppError):
     """A question that cannot be answered as it stands."""
+
+
+class ExchangeError(QuestionError):
+    """An export that cannot be written there, or not be read back."""
 
 
 class ImageNotFoundError(QuestionError):
@@ -137,6 +142,7 @@ STATUS: Mapping[type[Exception], int] = {
     TooMuchError: 413,
     CompressedBodyError: 415,
     TooManyRequestsError: 429,
+    ExchangeError: 422,
     KeyNotFoundError: 404,
     OperatorError: 500,
     SettingsError: 500,

@@ -67,7 +67,7 @@ def create_app(settings: Settings, opened: AbstractAsyncContextManager[Service] 
 
     def provide_service(request: Request[Any, Any, Any]) -> Service:
         service: Service = request.app.state.service
-        return service
+        return service.latest()
 
     app = Litestar(
         route_handlers=[

@@ -26,6 +26,7 @@ from app.terms import (
 from db.background import Background, background_scores
 from db.composing import Composed, Composition, Part, compose
 from db.connection import Connection
+from db.errors import EncoderMismatchError
 from db.gallery import Embedding
 from db.searching import (
     Filters,
@@ -138,6 +139,8 @@ class Found:
 class Answer:
     """The whole of it."""
 
+    service: Service
+    """Of the encoder that answered."""
     encoded: Encoded
     found: Found
 
@@ -163,8 +166,15 @@ async def search(service: Service, question: Question) -> Answer:
         EncoderMismatchError: the gallery was given another encoder meanwhile.
         psycopg.Error, psycopg_pool.PoolTimeout: the database does not answer.
     """
+    try:
+        return await _answer(service, question)
+    except EncoderMismatchError:  # the gallery has changed its encoder since
+        return await _answer(await service.of_active_encoder(), question)
+
+
+async def _answer(service: Service, question: Question) -> Answer:
     encoded = await encode(service, question)
-    return Answer(encoded, await find(service, question, encoded))
+    return Answer(service, encoded, await find(service, question, encoded))
 
 
 async def encode(service: Service, question: Question) -> Encoded:

@@ -100,7 +100,7 @@ def search(
 
     async def run() -> Any:
         async with open_service(settings) as service:
-            return search_answer(service, asked, await answer_question(service, asked))
+            return search_answer(asked, await answer_question(service, asked))
 
     answer = run_async(run())
     if as_json:

@@ -2,26 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
 from app.admission import Admission
 from app.database import keep_embedded_running, ready_database, require_newest_schema
+from app.encoder_switch import EncoderSwitch
 from app.index_recall import Ask, RecallSampler
 from app.metrics import SHARED, Metrics
 from app.request_record import current_request, note_steps
 from app.reranking import Reranker, load_reranker
 from app.settings import Settings
+from app.text_memory import TextMemory
 from app.tracing import Tracing, open_tracing
 from app.uploads import sweep_unfinished
 from db.connection import Connection, Pool, make_pool, may_change
 from db.errors import EncoderMismatchError
-from db.gallery import EncoderRow, active_encoder
+from db.gallery import Embedding, EncoderRow, active_encoder
 from db.storing import claim_encoder, mismatch
 from embedding.batching import MicroBatcher
 from embedding.encoder import Encoder, load_encoder
@@ -31,6 +34,8 @@ DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 MEASURE_EVERY_S = 5.0
 BODIES_AT_ONCE = 16
 """Bodies of the largest size that may be held in memory together."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +56,25 @@ class Service:
     metrics: Metrics
     recall: RecallSampler
     tracing: Tracing | None
+    switch: EncoderSwitch
     reranker: Reranker | None = None
+
+    def latest(self) -> "Service":
+        """Return the service that answers now: this one, until the gallery changes its encoder."""
+        current = self.switch.current
+        if current.encoder is self.encoder:
+            return self
+        return current if current.settings is self.settings else replace(current, settings=self.settings)
+
+    async def of_active_encoder(self) -> "Service":
+        """Return the service of the gallery's active encoder, which is loaded now unless it has been.
+
+        Raises:
+            EncoderUnavailableError, EncoderMismatchError: it cannot be loaded, or its checkpoint has changed.
+            psycopg.Error, psycopg_pool.PoolTimeout: the database does not answer.
+        """
+        await self.switch.follow()
+        return self.latest()
 
     @property
     def upload_dir(self) -> Path:
@@ -90,7 +113,7 @@ class Service:
     async def keep_measuring(self) -> None:
         """Bring them up to date for ever: another worker may be the one whose /metrics is asked."""
         while True:
-            self.measure_load()
+            self.latest().measure_load()
             await asyncio.sleep(MEASURE_EVERY_S)
 
     async def encoder_id(self) -> int:
@@ -126,53 +149,80 @@ async def open_service(settings: Settings, encoder: Encoder | None = None) -> As
         require_same_encoder(active, encoder)
         tracing = await stack.enter_async_context(open_tracing(settings.tracing))
         metrics = Metrics()
-        device = asyncio.Lock()  # one forward pass at a time: two would only share the same processor
-        text_batches = MicroBatcher(
-            encoder.encode_texts,
-            max_batch=settings.max_batch,
-            max_queued=settings.max_queued,
-            lock=device,
-            on_batch=partial(metrics.observe_batch, "text"),
-        )
-        images = MicroBatcher(
-            encoder.encode_images,
-            max_batch=settings.max_batch,
-            max_queued=settings.max_queued,
-            lock=device,
-            on_batch=partial(metrics.observe_batch, "image"),
-        )
-        await stack.enter_async_context(text_batches)
-        await stack.enter_async_context(images)
         recall = RecallSampler(pool, share=settings.recall_sample, on_recall=metrics.observe_recall)
         stack.push_async_callback(recall.close)
         if swept := await sweep_unfinished(writing_pool, settings.data_dir / "uploads"):
             logger.info("deleted what %d uploads had left half written", swept)
-        service = Service(
-            settings=settings,
-            pool=pool,
-            writing_pool=writing_pool,
-            encoder=encoder,
-            texts=TextCache(
-                text_batches.encode,
-                fingerprint=encoder.fingerprint,
-                size=settings.text_cache_size,
-                on_asked=metrics.observe_cached,
-            ),
-            text_batches=text_batches,
-            images=images,
-            admission=Admission(
-                max_in_flight=settings.max_in_flight,
-                max_body_bytes=BODIES_AT_ONCE * settings.max_upload_bytes,
-            ),
-            metrics=metrics,
-            recall=recall,
-            tracing=tracing,
-            reranker=reranker,
+        admission = Admission(
+            max_in_flight=settings.max_in_flight, max_body_bytes=BODIES_AT_ONCE * settings.max_upload_bytes
         )
+        memory = await stack.enter_async_context(TextMemory(writing_pool, keep=settings.remember_texts))
+        device = asyncio.Lock()  # one forward pass at a time: two would only share the same processor
+
+        @asynccontextmanager
+        async def answering(encoder: Encoder) -> AsyncIterator[Service]:
+            async with (
+                _batcher("text", encoder.encode_texts, settings, device, metrics) as text_batches,
+                _batcher("image", encoder.encode_images, settings, device, metrics) as images,
+            ):
+                yield Service(
+                    settings=settings,
+                    pool=pool,
+                    writing_pool=writing_pool,
+                    encoder=encoder,
+                    texts=TextCache(
+                        memory.remembering(text_batches.encode, encoder.fingerprint),
+                        fingerprint=encoder.fingerprint,
+                        size=settings.text_cache_size,
+                        on_asked=metrics.observe_cached,
+                    ),
+                    text_batches=text_batches,
+                    images=images,
+                    admission=admission,
+                    metrics=metrics,
+                    recall=recall,
+                    tracing=tracing,
+                    switch=switch,
+                    reranker=reranker,
+                )
+
+        switch = EncoderSwitch(
+            pool,
+            load=partial(_open_known, settings),
+            answering=answering,
+            keep_s=2 * settings.deadline_s,
+        )
+        stack.push_async_callback(switch.close)
+        service = await switch.start(encoder)
+        following = asyncio.create_task(switch.keep_following(), name="follow-encoder")
+        stack.callback(following.cancel)
         if SHARED:
             measuring = asyncio.create_task(service.keep_measuring(), name="measure-load")
             stack.callback(measuring.cancel)
         yield service
+
+
+def _batcher(
+    kind: str,
+    encode: Callable[[Sequence[T]], Embedding],
+    settings: Settings,
+    device: asyncio.Lock,
+    metrics: Metrics,
+) -> MicroBatcher[T]:
+    return MicroBatcher(
+        encode,
+        max_batch=settings.max_batch,
+        max_queued=settings.max_queued,
+        lock=device,
+        on_batch=partial(metrics.observe_batch, kind),
+    )
+
+
+def _open_known(settings: Settings, row: EncoderRow) -> Encoder:
+    """Load an encoder that the gallery knows; raises EncoderMismatchError if its checkpoint has changed."""
+    encoder = open_encoder(settings.replace(model=row.checkpoint), row)
+    require_fingerprint(row, encoder)
+    return encoder
 
 
 @asynccontextmanager

@@ -112,6 +112,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Form of the service's log lines on stderr: text, or json for one object a line."""
     log_level: LogLevel = "info"
     """What `serve` logs: debug, info (a line for each request), warning, error."""
+    remember_texts: Annotated[int, Meta(ge=0)] = 10_000
+    """Texts that were asked last and are kept in the database, for search_text in SQL; 0 keeps none."""
     log_questions: bool = False
     """Whether a request's log line holds the words that were asked."""
 

@@ -57,6 +57,13 @@ async def add_encoder(
     return int(row[0])
 
 
+async def preprocessing_of(connection: Connection, encoder_id: int) -> dict[str, Any]:
+    """Return how a picture is made ready for an encoder, as it was when the encoder was registered."""
+    cursor = await connection.execute("select preprocessing from encoders where id = %s", (encoder_id,))
+    row = await cursor.fetchone()
+    return dict(row[0]) if row else {}
+
+
 async def count_unseen(connection: Connection, encoder_id: int) -> int:
     """Return how many pictures of the gallery this encoder has not seen."""
     cursor = await connection.execute(

@@ -177,6 +177,30 @@ captions = Table(
     comment="What people said about a picture, in order",
 )
 
+text_embeddings = Table(
+    "text_embeddings",
+    metadata,
+    Column("encoder_id", SmallInteger, ForeignKey(encoders.c.id, ondelete="CASCADE"), primary_key=True),
+    Column(
+        "digest",
+        Text,
+        Computed("md5(words)", persisted=True),
+        primary_key=True,
+        comment="MD5 of the words, for an index entry of theirs may be too long",
+    ),
+    Column("words", Text, nullable=False, comment="The words as they were encoded"),
+    Column("embedding", HALFVEC, nullable=False, comment="Unit vector of the words by this encoder"),
+    Column(
+        "asked_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.now(),
+        comment="When they were last encoded; the longest ago go first",
+    ),
+    Index("text_embeddings_asked_at", "encoder_id", "asked_at"),
+    comment="What was asked in words lately, as the encoder understood it; for search_text",
+)
+
 image_embeddings = Table(
     "image_embeddings",
     metadata,

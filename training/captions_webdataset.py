@@ -59,6 +59,18 @@ def load_webdataset(shards: Path) -> list[CaptionedPhoto]:
     return gather_photos(found for shard in _find_shards(shards) for found in _photos(shard))
 
 
+def read_samples(shards: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield the name of each sample, and its files' bytes by their endings; shards as in load_webdataset.
+
+    Raises:
+        CaptionsError: there are none, or one is damaged or compressed.
+    """
+    for shard in _find_shards(shards):
+        for sample in group_by_keys(_members(shard)):
+            files = {kind: place[1].read() for kind, place in sample.items() if not kind.startswith("__")}
+            yield sample["__key__"], files
+
+
 def _find_shards(shards: Path) -> list[Path]:
     if shards.exists():
         return _below(shards)

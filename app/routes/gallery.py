@@ -27,6 +27,7 @@ from app.schemas import (
 from app.service import Service, require_same_encoder
 from app.terms import MAX_TERMS, check_collection
 from db.duplicates import MAX_DISTANCE, duplicate_stacks
+from db.errors import EncoderMismatchError
 from db.facets import read_facets
 from db.gallery import active_encoder, count_images, list_collections, list_encoders
 
@@ -155,5 +156,9 @@ async def ready(service: NamedDependency[Service]) -> Health:
         raise StoppingError("the service is stopping")
     service.admission.require_room()
     async with service.pool.connection(timeout=2.0) as connection:
-        require_same_encoder(await active_encoder(connection), service.encoder)
+        active = await active_encoder(connection)
+    try:
+        require_same_encoder(active, service.encoder)
+    except EncoderMismatchError:  # the gallery may have changed its encoder since
+        require_same_encoder(active, (await service.of_active_encoder()).encoder)
     return Health("ok")

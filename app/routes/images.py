@@ -21,6 +21,7 @@ from app.sending import LocalFiles
 from app.service import Service
 from app.terms import Term, check_characters, check_collection
 from app.uploads import add_image, remove_image
+from db.errors import EncoderMismatchError
 from db.gallery import Caption, captions_of, find_image, find_images
 from db.searching import Filters
 
@@ -149,6 +150,7 @@ async def post_image(request: AnyRequest, service: NamedDependency[Service]) -> 
     check_attributes(asked.attributes)
     for caption in asked.captions:
         check_characters("a caption", caption)
+    service, encoder_id = await _claimed(service)
     image, created = await add_image(
         picture.data,
         name=picture.name,
@@ -157,13 +159,22 @@ async def post_image(request: AnyRequest, service: NamedDependency[Service]) -> 
         collection=asked.collection,
         encode_image=service.images.encode,
         pool=service.writing_pool,
-        encoder_id=await service.encoder_id(),
+        encoder_id=encoder_id,
         upload_dir=service.upload_dir,
         max_pixels=service.settings.max_pixels,
     )
     async with service.writing_pool.connection() as connection:  # a replica may not have heard of it yet
         captions = await captions_of(connection, image.id)
     return Response(image_answer(image, captions), status_code=201 if created else 200)
+
+
+async def _claimed(service: Service) -> tuple[Service, int]:
+    """Return the service of the gallery's encoder, and that encoder's id."""
+    try:
+        return service, await service.encoder_id()
+    except EncoderMismatchError:  # the gallery may have changed its encoder since
+        service = await service.of_active_encoder()
+        return service, await service.encoder_id()
 
 
 @delete(

@@ -121,7 +121,7 @@ async def predict_image(request: AnyRequest, service: NamedDependency[Service]) 
 
 async def _answer(service: Service, asked: SearchRequest, picture: Picture | None) -> SearchAnswer:
     question = read_question(asked, picture)
-    return search_answer(service, question, await search(service, question))
+    return search_answer(question, await search(service, question))
 
 
 async def _reported(service: Service, hit: Hit) -> ReportedHit:

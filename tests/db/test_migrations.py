@@ -42,6 +42,7 @@ OBVIOUS = {
     "image_embeddings": {"encoder_id", "image_id"},
     "reference_captions": {"encoder_id", "image_id"},
     "image_biases": {"encoder_id", "image_id"},
+    "text_embeddings": {"encoder_id"},
     "api_keys": {"created_at"},
     "judgements": {"image_id", "judged_at"},
     "hit": {"rank", "image_id", "uri", "score", "captions"},
