@@ -209,8 +209,7 @@ def encoder_changed(fingerprint: str) -> EncoderMismatchError:
     """Return the error that the gallery was given another encoder than the one that made a question."""
     return EncoderMismatchError(
         "the gallery has another encoder's vectors by now: the question was encoded with fingerprint"
-        f" {fingerprint[:12]}, and vectors of two encoders cannot be compared. Start the service again with"
-        " the gallery's own encoder"
+        f" {fingerprint[:12]}, and vectors of two encoders cannot be compared; ask again"
     )
 
 
