@@ -43,7 +43,7 @@ NAMED_BY = 3
 """Captions of a photo that name what it is taken to show."""
 
 DEPTH = 100
-"""Hits among which the photo sought is looked for."""
+"""Hits among which photos are looked for: average precision and reciprocal rank count so many."""
 
 LIKED, DISLIKED = 0.15, 0.1
 """Likeness to the photo sought (training.caption_words), from which a photo is "more", and below which it is "less"."""
@@ -194,11 +194,11 @@ async def _precisions(
     for reference, word, wanted in asked:
         terms = words_and_picture(text=f"a {word}", image_id=gallery.ids[reference], alpha=alpha)
         ranked = await gallery.ask(
-            *(term for term in terms if term.weight), without=[reference], balanced=balanced
+            *(term for term in terms if term.weight), k=DEPTH, without=[reference], balanced=balanced
         )
         hits = wanted[ranked]
         precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-        found.append(float((precision * hits).sum() / hits.sum()))
+        found.append(float((precision * hits).sum() / min(wanted.sum(), DEPTH)))
     return found
 
 
