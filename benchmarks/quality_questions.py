@@ -165,7 +165,9 @@ NEGATED = {
 async def composed(gallery: Gallery) -> None:
     """Ask with a photo that shows one thing and words for another, for the photos that show both."""
     random = np.random.default_rng(0)
-    shown = {word: count >= NAMED_BY for word, count in gallery.naming.items()}
+    shown = {
+        word: count >= NAMED_BY for word, count in gallery.naming.items() if (count >= NAMED_BY).sum() >= 5
+    }
     asked: list[tuple[int, str, NDArray[np.bool_]]] = []
     for subject, x in shown.items():
         for words, y in shown.items():
