@@ -1,4 +1,6 @@
 PYTHON ?= python3
+# processes that share the tests, file by file
+WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 # passwords in examples and tests, which are none
@@ -13,7 +15,7 @@ setup: $(VENV)/.program   ## Make .venv with the program in it
 demo: setup   ## Train a small encoder on drawn scenes, index a gallery, ask three questions, serve
 	$(BIN)/image-retrieval demo $(ARGS)
 test: check   ## Everything that CI holds: style, types, imports, all tests
-	$(BIN)/pytest -m "not gpu and not fuzz and not long" $(ARGS)
+	$(BIN)/pytest -m "not gpu and not fuzz and not long" -n $(WORKERS) --dist loadfile $(ARGS)
 fuzz: $(VENV)/.dev   ## Make up requests, lives of a gallery and broken pictures, 20,000 and more of each
 	$(BIN)/pytest -m fuzz -s $(ARGS)
 check: $(VENV)/.dev   ## Format, lint, types (the page's too), imports, secrets, known vulnerabilities

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from fasteners import InterProcessLock
 
 from training.scenes_encoder import train_scenes_encoder
 
@@ -15,7 +16,9 @@ def scenes_checkpoint(config: pytest.Config) -> Path:
     Another recipe or other drawings train anew. Mark what asks for it `slow`.
     """
     kept = getattr(config, "cache", None)  # none under -p no:cacheprovider
-    return train_scenes_encoder((kept.mkdir("scenes") if kept else _folder_of_this_run()) / "encoder")
+    folder = kept.mkdir("scenes") if kept else _folder_of_this_run()
+    with InterProcessLock(folder / "lock"):  # several workers want it, and one trains it
+        return train_scenes_encoder(folder / "encoder")
 
 
 @cache

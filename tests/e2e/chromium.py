@@ -3,7 +3,11 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from functools import cache
+from pathlib import Path
+
+from fasteners import InterProcessLock
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOW = (
@@ -26,10 +30,11 @@ def chromium() -> str:
     Raises:
         RuntimeError: there is none, and none can be installed; the message says what to do.
     """
-    found = _on_the_path()
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        _install()
+    with InterProcessLock(Path(tempfile.gettempdir()) / f"image-retrieval-chromium-{os.getuid()}.lock"):
         found = _on_the_path()
+        if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+            _install()
+            found = _on_the_path()
     if found is None:
         raise RuntimeError(HOW + ", ".join(NAMES))
     return found
