@@ -46,7 +46,7 @@ async def gone_for_long(place: Place) -> AsyncIterator[None]:
     """Longer than a client that doubles its pauses takes to lose patience."""
     await asyncio.to_thread(place.postgres.kill)
     yield
-    await asyncio.sleep(20)
+    await asyncio.sleep(33)
     await asyncio.to_thread(place.postgres.start)
 
 
