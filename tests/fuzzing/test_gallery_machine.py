@@ -14,7 +14,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -302,6 +302,7 @@ def live(server: str, template: str, *, examples: int, steps: int) -> None:
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
+            phases=[Phase.reuse, Phase.generate],  # making a life shorter takes minutes, a database each
             suppress_health_check=list(HealthCheck),
         ),
     )
