@@ -27,7 +27,7 @@ from tests.faults.steps import StepEncoder, Steps
 from tests.faults.traffic import captions_of, expect_folder
 
 PICTURES = 50
-SHARE = 16
+SHARE = 10
 """Steps that fail in an ordinary run, of some three hundred."""
 ENDS_A_RUN = (
     psycopg.OperationalError, psycopg.InterfaceError, psycopg_pool.PoolTimeout, MemoryError, OSError,
