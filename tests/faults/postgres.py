@@ -1,5 +1,6 @@
 """A PostgreSQL of these tests' own, that they may hurt."""
 
+import atexit
 import os
 import random
 import signal
@@ -43,7 +44,9 @@ class Postgres:
 
     def remove(self) -> None:
         self.start()
-        get_server(self.folder, start=False).cleanup()
+        server = get_server(self.folder, start=False)
+        server.cleanup()
+        atexit.unregister(server._cleanup)  # it would make the folder again, for its lock
 
     def kill(self) -> None:
         """kill -9 the server; its other processes go when they see that."""
