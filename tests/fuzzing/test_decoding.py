@@ -14,12 +14,13 @@ from tests.conftest import ROOT
 def mutate(runs: int, seed: int, folder: Path) -> None:
     """Decode so many mutated files in a process of its own, which libFuzzer ends at the first finding.
 
-    By way of a shell: a process begins with the peak of memory of the one that it was forked from, and libFuzzer
-    would hold that of all tests before against the decoder.
+    By way of a shell: a process begins with the peak of memory of the one that it was forked from, and
+    libFuzzer would hold that of all tests before against the decoder.
     """
     done = subprocess.run(
         [
-            "sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-m", "tests.fuzzing.decoding", str(folder / "corpus"),
+            "sh", "-c", '"$@"; exit $?', "sh",
+            sys.executable, "-m", "tests.fuzzing.decoding", str(folder / "corpus"),
             f"-runs={runs}", f"-seed={seed}", f"-artifact_prefix={folder}/found-",
         ],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
